@@ -1,0 +1,150 @@
+"""Many files: converted on every core, flushed together; no bad one stops the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import msgspec
+from msgspec.structs import replace
+
+from .convert import Opened, Options, Outcome, Put, convert_one, converted_by, failure, joined, open_input, own_stems, put_now
+from .display import quoted
+from .errors import CannotWrite, EmbconvError, NotAnEmbedding, TargetExists
+from .folders import PICTURES, Unit
+from .paths import folder_of, stem_of, suffix_of, with_stem
+from .processes import spread
+from .staging import Staging, make_folder
+from .write import Written
+
+Taken = dict[str, str | None]  # target -> digest
+CHUNK = 256     # files whose bytes reach the disk together: each flush makes the file system stop and sort itself
+FEW = 32        # so few files are done before a second process has started
+
+
+def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcome], None], workers: int | None = None) -> list[Outcome]:
+    """Convert every unit; `done` hears of each outcome as it comes. The list is in the order of the units."""
+    count = min(workers or 2 * (os.cpu_count() or 1), max(1, len(units) // FEW))  # half of them wait for the disk
+    size = min(CHUNK, max(1, -(-len(units) // count)))
+    chunks = [units[i : i + size] for i in range(0, len(units), size)]
+    found: list[Outcome] = []
+    for packed in spread(partial(convert_packed, options=options), chunks, count=count):
+        outcomes = msgspec.msgpack.decode(packed, type=list[Outcome]) if isinstance(packed, bytes) else packed
+        found += outcomes
+        for outcome in outcomes:
+            done(outcome)
+    return found
+
+
+def convert_packed(units: list[Unit], options: Options) -> bytes | list[Outcome]:
+    """`convert_chunk` for another process, as MessagePack, which travels in a third of the time; not for names that are no UTF-8."""
+    outcomes = convert_chunk(units, options)
+    try:
+        return msgspec.msgpack.encode(outcomes)
+    except UnicodeEncodeError:
+        return outcomes
+
+
+def convert_chunk(units: list[Unit], options: Options) -> list[Outcome]:
+    """Some units in this process; their files come to the disk and get their names together."""
+    with Staging() as staging:
+        outcomes = [outcome for unit in units for outcome in convert_unit(unit, options, staging)]
+        lost = staging.publish()
+    return [failure(o.path, lost[o.written]) if o.written in lost and o.status == "converted" else o for o in outcomes]
+
+
+def convert_unit(unit: Unit, options: Options, staging: Staging) -> list[Outcome]:
+    """The outcomes of one unit. Files that meet at one target are put in place at once, each seeing the one before."""
+    if unit.pair:
+        return convert_pair(unit, options, staging)
+    if len(unit.sources) == 1:
+        return convert_path(unit.sources[0], unit.target, options, staging.put, {})
+    outcomes: list[Outcome] = []
+    for path in unit.sources:
+        taken = {other: None for other in unit.sources if other != path}
+        outcomes += convert_path(path, unit.target, options, put_at_once, {**taken, **{o.written: o.digest for o in outcomes if o.written}})
+    return outcomes
+
+
+def convert_pair(unit: Unit, options: Options, staging: Staging) -> list[Outcome]:
+    """Two halves as one embedding; each for itself where they do not belong together."""
+    try:
+        given = joined(*unit.sources)
+    except EmbconvError:
+        apart = [Unit(sources=(path,), target=with_stem(unit.target, stem_of(path))) for path in unit.sources]
+        return [outcome for single in apart for outcome in convert_unit(single, options, staging)]
+    return guarded(unit.sources[0], unit.target, lambda: at_its_name(given, unit.target, options, staging.put, {}))
+
+
+def put_at_once(written: Written, path: str, overwrite: bool) -> None:
+    """Write one file durably, in a folder that is made if need be."""
+    make_folder(folder_of(path))
+    put_now(written, path, overwrite)
+
+
+def convert_path(path: str, target: str, options: Options, put: Put, taken: Taken) -> list[Outcome]:
+    """One file of a folder, all its embeddings."""
+
+    def work() -> list[Outcome]:
+        given = open_input(path)
+        if len(given.reading.embeddings) > 1 and not options.pick:
+            return _split(given, target, options, put)
+        return at_its_name(given, target, replace(options, split=False), put, taken)
+
+    return guarded(path, target, work)
+
+
+def guarded(path: str, target: str, work: Callable[[], list[Outcome]]) -> list[Outcome]:
+    """What came of the work, or what stopped it; a picture without an embedding is just a picture."""
+    try:
+        return work()
+    except NotAnEmbedding as exc:
+        if suffix_of(path).lower() in PICTURES:
+            return [Outcome(path=path, status="passed_over")]
+        return [failure(path, exc)]
+    except EmbconvError as exc:
+        return [failure(path, exc)]
+    except OSError as exc:
+        return [failure(path, CannotWrite(target, exc.strerror or str(exc)))]
+    except RecursionError:
+        return [failure(path, EmbconvError(f"{quoted(os.path.basename(path))} is nested too deeply."))]
+    except UnicodeError:
+        return [failure(path, EmbconvError(f"The name of {quoted(path)} is no UTF-8, so no file can tell it.", "Rename it."))]
+
+
+def at_its_name(given: Opened, target: str, options: Options, put: Put, taken: Taken) -> list[Outcome]:
+    """At `target`, or where other vectors have that the file's own suffix joins the name.
+
+    `taken` are targets that other files of this run have or are, with their digests: --force does not lose those.
+    """
+    path = given.reading.path
+    try:
+        outcomes = converted_by(put, given, target, replace(options, force=False) if target in taken else options)
+        if not options.dry_run or target not in taken or outcomes[0].status == "already_there":
+            return outcomes
+        if outcomes[0].digest == taken[target]:
+            return [replace(outcomes[0], status="already_there")]
+    except TargetExists:
+        if target == path:
+            raise
+    return converted_by(put, given, with_stem(target, f"{stem_of(target)}-{suffix_of(path or '')[1:].lower()}"), options)
+
+
+def _split(given: Opened, target: str, options: Options, put: Put) -> list[Outcome]:
+    """Each embedding of a file that holds several, named after the file and itself; one bad one does not stop the rest."""
+    outcomes = []
+    embeddings = given.reading.embeddings
+    for embedding, stem in zip(embeddings, own_stems(embeddings, f"{stem_of(target)}-"), strict=True):
+        try:
+            outcomes.append(convert_one(put, given, embedding, with_stem(target, stem), options))
+        except EmbconvError as exc:
+            outcomes.append(failure(given.reading.path or given.reading.name, exc))
+    return outcomes
+
+
+def counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """How many of each outcome, those that occur."""
+    order = ("converted", "would_convert", "already_there", "passed_over", "refused", "failed")
+    found = [outcome.status for outcome in outcomes]
+    return {status: found.count(status) for status in order if status in found}

@@ -1,0 +1,92 @@
+"""Many files brought to the disk together: written and proven one by one, flushed once, then given their names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+from typing import Self
+
+from .errors import CannotWrite, EmbconvError, TargetExists
+from .paths import folder_of
+from .write import Written, discard, flush, flush_folder, publish, stage, temporary_beside
+
+FEW = 4  # files that are flushed one by one
+
+
+class Staging:
+    """Temporary files that become real all at once, or vanish."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[str, bool]] = {}
+        self._begun: list[str] = []
+        self._folders: set[str] = set()
+
+    def put(self, written: Written, path: str, overwrite: bool) -> None:
+        """Write and prove a file; it gets its name by `publish`. TargetExists if one of the same name waits already."""
+        if path in self._waiting:
+            raise TargetExists(path)
+        folder = folder_of(path)
+        if folder not in self._folders:
+            make_folder(folder)
+            self._folders.add(folder)
+        temporary = temporary_beside(path)
+        self._begun.append(temporary)
+        try:
+            stage(written, temporary, path, overwrite=overwrite)
+        except EmbconvError:
+            discard(temporary)
+            raise
+        self._waiting[path] = (temporary, overwrite)
+
+    def publish(self) -> dict[str | None, EmbconvError]:
+        """Flush everything, then rename; what could not be is returned under its path."""
+        lost: dict[str | None, EmbconvError] = {}
+        flushed = flush_together(self._folders) if len(self._waiting) > FEW else False
+        for path, (temporary, overwrite) in self._waiting.items():
+            try:
+                if not flushed:
+                    flush(temporary, path)
+                publish(temporary, path, overwrite=overwrite)
+            except EmbconvError as exc:
+                lost[path] = exc
+        for folder in self._folders:
+            flush_folder(folder)
+        return lost
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for temporary in self._begun:
+            discard(temporary)
+
+
+def make_folder(folder: str) -> None:
+    """The folder with its parents, if it is not there."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as exc:
+        raise CannotWrite(folder, exc.strerror or str(exc)) from exc
+
+
+def flush_together(folders: set[str]) -> bool:
+    """Bring everything in these folders to the disk at once; False where the system cannot, or says that some of it failed."""
+    return sys.platform == "linux" and all(sync_file_system(folder) for folder in folders)
+
+
+def sync_file_system(folder: str) -> bool:
+    """syncfs(2) on the file system of `folder`; False where the C library has none or it fails."""
+    import ctypes
+
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        failed: int = ctypes.CDLL(None, use_errno=True).syncfs(handle)
+        return failed == 0
+    except (AttributeError, OSError):
+        return False
+    finally:
+        os.close(handle)

@@ -1,0 +1,153 @@
+"""Many files brought to the disk together: all that can be, and nothing of the rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embconv.converters import staging as module
+from embconv.converters import write as writing
+from embconv.converters.errors import CannotWrite, NotEqual, TargetExists
+from embconv.converters.read import load
+from embconv.converters.source import Source
+from embconv.converters.staging import Staging, make_folder
+from embconv.converters.targets.plans import EMB_PARAMS
+from embconv.converters.write import Written, encode
+from examples import made, safetensors
+
+WRITTEN = encode(load(safetensors({"emb_params": made(1, 768)})), EMB_PARAMS)
+OTHER = encode(load(safetensors({"emb_params": made(1, 768, seed=1)})), EMB_PARAMS)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def put(staging: Staging, folder: Path, names: str, written: Written = WRITTEN, *, overwrite: bool = False) -> None:
+    for name in names.split():
+        staging.put(written, str(folder / f"{name}.safetensors"), overwrite)
+
+
+def files(names: str) -> list[str]:
+    return [f"{name}.safetensors" for name in names.split()]
+
+
+@pytest.mark.parametrize("names", ["a", "a b c d e f"], ids=["flushed one by one", "flushed together"])
+def test_nothing_has_its_name_before_all_are_there(tmp_path: Path, names: str) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, names)
+        assert [name for name in names_in(tmp_path) if not name.startswith(".")] == []
+        assert staging.publish() == {}
+    assert names_in(tmp_path) == files(names)
+
+
+def test_left_without_publishing_nothing_stays(tmp_path: Path) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, "a b")
+    assert names_in(tmp_path) == []
+
+
+def test_stopped_while_a_file_is_written_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def stop() -> None:
+        with Staging() as staging:
+            put(staging, tmp_path, "a")
+            monkeypatch.setattr(writing, "prove", stopped)
+            put(staging, tmp_path, "b")
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert names_in(tmp_path) == []
+
+
+def test_one_name_is_given_once(tmp_path: Path) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, "a")
+        with pytest.raises(TargetExists):
+            put(staging, tmp_path, "a", OTHER, overwrite=True)
+        staging.publish()
+    assert (tmp_path / "a.safetensors").read_bytes() == WRITTEN.data
+
+
+@pytest.mark.parametrize("names", ["a b c", "a b c d e f"])
+def test_a_file_that_comes_meanwhile_is_kept_and_the_others_are_written(tmp_path: Path, names: str) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, names)
+        (tmp_path / "b.safetensors").write_bytes(b"somebody else's")
+        lost = staging.publish()
+    assert [type(exc) for exc in lost.values()] == [TargetExists]
+    assert list(lost) == [str(tmp_path / "b.safetensors")]
+    assert names_in(tmp_path) == files(names)
+    assert (tmp_path / "b.safetensors").read_bytes() == b"somebody else's"
+
+
+def test_one_that_is_not_equal_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, "a")
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "Source", lambda temporary, name: Source(OTHER.data))
+            with pytest.raises(NotEqual):
+                put(staging, tmp_path, "b")
+        assert len(names_in(tmp_path)) == 1  # thrown away at once, not at the end: the disk may be full
+        put(staging, tmp_path, "c")
+        assert staging.publish() == {}
+    assert names_in(tmp_path) == files("a c")
+
+
+# a disk that is found full only when the bytes are brought to it
+@pytest.mark.parametrize("names", ["a b", "a b c d e f"], ids=["one by one", "together"])
+def test_what_cannot_be_flushed_is_lost_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    real, asked = os.fsync, []
+
+    def full_for_the_first(handle: int) -> None:
+        asked.append(handle)
+        if len(asked) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full_for_the_first)
+    monkeypatch.setattr(module, "sync_file_system", lambda folder: False)
+    with Staging() as staging:
+        put(staging, tmp_path, names)
+        lost = staging.publish()
+    assert {path: str(exc).partition(". ")[0] for path, exc in lost.items()} == {
+        str(tmp_path / "a.safetensors"): f'"{tmp_path}/a.safetensors" cannot be written: No space left on device'
+    }
+    assert [type(exc) for exc in lost.values()] == [CannotWrite]
+    assert names_in(tmp_path) == files(names)[1:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is Linux's")
+def test_many_files_are_flushed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    real = module.sync_file_system
+    monkeypatch.setattr(module, "sync_file_system", lambda folder: (synced.append(folder), real(folder))[1])
+    monkeypatch.setattr(module, "flush", lambda *_: pytest.fail("flushed twice"))
+    with Staging() as staging:
+        put(staging, tmp_path, "a b c d e")
+        put(staging, tmp_path / "deep", "a b c d e")
+        assert staging.publish() == {}
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "deep")]
+
+
+def test_a_folder_that_is_gone_cannot_be_synced(tmp_path: Path) -> None:
+    assert module.sync_file_system(str(tmp_path / "gone")) is False
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    make_folder(str(tmp_path / "a" / "b"))
+    make_folder(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(CannotWrite, match=r"Not a directory|File exists"):
+        make_folder(str(tmp_path / "a" / "b"))

@@ -1,0 +1,1 @@
+"""Text in, one call, text out: the command line of embconv."""

@@ -1,0 +1,5 @@
+"""`python -m embconv.cli` is `embconv`."""
+
+from .main import cli
+
+cli()

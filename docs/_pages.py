@@ -1,0 +1,334 @@
+"""What cog puts into these pages: tables made from the code's own tables, and sessions that really ran."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import _samples
+from msgspec.structs import replace
+
+from embconv.converters import limits as limits_module
+from embconv.converters.check import RULES
+from embconv.converters.containers import CONTAINERS, image, machine, png, safetensors, zip_reader
+from embconv.converters.encoders import BASES, ENCODERS
+from embconv.converters.errors import EmbconvError
+from embconv.converters.folders import CannotRead
+from embconv.converters.layouts import LAYOUTS, Layout
+from embconv.converters.names import LAYOUT_KEYS
+from embconv.converters.targets import TARGETS, Form, Plan, Target, UnknownTarget
+from embconv.converters.write import CONTAINERS as WRITTEN
+
+EMBCONV = Path(sys.executable).with_name("embconv")
+
+
+# ---- sessions ----
+
+
+class Folder:
+    """A folder of samples in which the lines of one page run one after the other; each is `$ embconv ...` or `$ ls`."""
+
+    def __init__(self, *names: str, inside: str = "") -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="embconv-docs-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        _samples.write(self.path / inside, *names)
+
+    def show(self, *lines: str, only: int = 0) -> str:
+        """The lines with what they answer, as a block; `only` cuts each answer to so many lines."""
+        parts = [f"$ {line}\n{shortened(self.run(line), only)}" for line in lines]
+        return block("console", "\n".join(parts))
+
+    def document(self, line: str) -> str:
+        """The JSON that a line answers, as a block."""
+        return block("json", self.run(line))
+
+    def run(self, line: str) -> str:
+        """The answer on both streams, as a terminal of 100 columns would show it."""
+        command, *arguments = shlex.split(line)
+        if command == "ls":
+            found = sorted(path.name + ("/" if path.is_dir() else "") for path in (self.path / "".join(arguments)).iterdir())
+            return "  ".join(found) + "\n"
+        assert command == "embconv", line
+        done = subprocess.run(
+            [EMBCONV, *arguments], cwd=self.path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False, text=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """What a command may depend on, the same on each machine."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "SYSTEMROOT", "HOME", "LD_LIBRARY_PATH")}
+    return {**kept, "COLUMNS": "100", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def shortened(text: str, most: int) -> str:
+    """The first lines of a text."""
+    lines = text.splitlines(keepends=True)
+    return text if not most or len(lines) <= most else "".join([*lines[:most], "...\n"])
+
+
+def block(kind: str, text: str) -> str:
+    """A fenced block."""
+    return "\n".join([f"```{kind}", text.rstrip("\n"), "```"])
+
+
+def help_of(*command: str) -> str:
+    """The --help of a command."""
+    with tempfile.TemporaryDirectory() as home:
+        arguments = [EMBCONV, *command, "--help"]
+        done = subprocess.run(arguments, cwd=home, env=environment(), check=True, capture_output=True, text=True, timeout=60)
+    return block("text", done.stdout)
+
+
+# ---- tables ----
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table."""
+    names = list(head)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), *rows))
+
+
+def plain(text: str) -> str:
+    """Text that means nothing to Markdown; what stands between backticks is code already."""
+    parts = text.split("`")
+    escaped = [re.sub(r"[*|]", r"\\\g<0>", part).replace("<", "&lt;") if place % 2 == 0 else part for place, part in enumerate(parts)]
+    return "`".join(escaped)
+
+
+def code(words: Iterable[str]) -> str:
+    """Words as code, with commas."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def layouts() -> str:
+    """Every layout."""
+    return table(
+        ("layout", "what it is", "keys", "written by", "embconv writes it"),
+        (
+            (f"`{one.name}`", *map(plain, (one.title, one.keys, one.written_by)), written(one))
+            for one in LAYOUTS
+        ),
+    )
+
+
+def written(one: Layout) -> str:
+    """Does embconv write it?"""
+    return "refused" if one.refusal else "yes" if one.write else "no"
+
+
+def containers() -> str:
+    """Every container, and the suffixes under which embconv writes it."""
+    suffixes = {container: [suffix for suffix, name in WRITTEN.items() if name == container] for container in WRITTEN.values()}
+    return table(
+        ("container", "what it is", "embconv writes it to"),
+        ((f"`{one.name}`", one.title, code(suffixes.get("png" if one.name == "image" else one.name, ())) or "no") for one in CONTAINERS),
+    )
+
+
+def encoders() -> str:
+    """Every text encoder."""
+    return table(
+        ("encoder", "what it is", "width", "room in a prompt", "keys in files"),
+        ((f"`{key}`", one.title, str(one.width), f"{one.slots - 2} vectors", code(one.keys)) for key, one in ENCODERS.items()),
+    )
+
+
+def bases() -> str:
+    """Every base."""
+    return table(
+        ("base", "what it is", "text encoders", "of these an embedding may leave out"),
+        ((f"`{key}`", one.title, code(one.encoders), code(one.optional)) for key, one in BASES.items()),
+    )
+
+
+def programs() -> str:
+    """Every program in one line."""
+    return table(
+        ("program", "`--for`", "you write in the prompt", "you put the file in", "for"),
+        (
+            (one.title, f"`{one.name}`", f"`{one.prompt}`", plain(one.where), ", ".join(BASES[base].title for base in one.bases))
+            for one in TARGETS
+        ),
+    )
+
+
+def each_program() -> str:
+    """A section for each program."""
+    return "\n\n".join(program(one) for one in TARGETS)
+
+
+def program(one: Target) -> str:
+    """What is known of a program."""
+    facts = {
+        "name for `--for`": f"`{one.name}`",
+        "version whose code was run": one.version,
+        "where it reads": code([one.source]),
+        "bases for which its code was run": code(base for base in one.bases if base in RUN),
+        **({"bases for which its code was only read": code(read)} if (read := [base for base in one.bases if base not in RUN]) else {}),
+        "trigger": plain(one.trigger),
+        "in the prompt": f"`{one.prompt}`",
+        "where the file goes": plain(one.where),
+    }
+    writes = [f"  - {plan_words(plan)}" for plan in one.writes if plan.suffix in WRITTEN]
+    reads = [f"  - {label}" for label, form in FORMS if not one.reads(form)]
+    lines = [f"## {one.title}", "", *(f"- {name}: {says}" for name, says in facts.items())]
+    return "\n".join([*lines, "- embconv writes for it, the best first:", *writes, "- of the forms above it reads:", *reads])
+
+
+RUN = ("sd1", "sd2", "sdxl")
+
+
+def plan_words(plan: Plan) -> str:
+    """A form that is written."""
+    numbers = f", numbers as {plan.dtype}" if plan.dtype != "keep" else ""
+    kind = "for SD 1.x and 2.x" if plan.encoders == "one" else "for every other base"
+    return f"`{plan.suffix}` with `{plan.layout}` {kind}{numbers}"
+
+
+# ---- which program loads what ----
+
+DICT = ("string_to_token", "string_to_param", "name", "step", "sd_checkpoint", "sd_checkpoint_name")
+A1111 = Form(container="torch_zip", layout="a1111", suffix=".pt", vectors={"clip_l": (2, 768)}, keys=DICT)
+PLAIN = replace(A1111, container="safetensors", suffix=".safetensors", has_token_map=False, has_name=False)
+EMB = replace(PLAIN, layout="emb_params", keys=("emb_params",))
+EMP = replace(PLAIN, layout="emp_params", keys=("emp_params",))
+TOKEN = replace(PLAIN, layout="diffusers", keys=("<word>",))
+ONE_CLIP = replace(PLAIN, layout="per_encoder", keys=("clip_l",))
+SDXL = replace(ONE_CLIP, vectors={"clip_l": (2, 768), "clip_g": (2, 1280)}, keys=("clip_l", "clip_g"))
+IN_ZIP = {"container": "torch_zip", "suffix": ".pt"}
+# Label and form, at least one of each layout; the first group is for SD 1.x and 2.x.
+FORMS: tuple[tuple[str, Form], ...] = (
+    ("`a1111` .pt as torch 2.1 and newer save it", replace(A1111, minimal_zip=False)),
+    ("`a1111` .pt as embconv and older torch save it", A1111),
+    ("`a1111` .pt with F16 numbers", replace(A1111, dtype=("F16",))),
+    ("`a1111` .png", replace(A1111, container="png", suffix=".png")),
+    ("`ldm` .pt", replace(A1111, layout="ldm", keys=DICT[:2], has_name=False)),
+    ("`diffusers` .bin", replace(TOKEN, container="torch_zip", suffix=".bin")),
+    ("`diffusers` .bin with one flat vector", replace(TOKEN, container="torch_zip", suffix=".bin", ndim=1, vectors={"clip_l": (1, 768)})),
+    ("`diffusers` .safetensors", TOKEN),
+    ("`emb_params` .safetensors", EMB),
+    ("`emb_params` .safetensors with F16 or BF16 numbers", replace(EMB, dtype=("F16",))),
+    ("`emb_params` .pt", replace(EMB, **IN_ZIP)),
+    ("`emp_params` .safetensors", EMP),
+    ("`emp_params` with `emp_params_out`", replace(EMP, keys=("emp_params", "emp_params_out"), output_vectors=True)),
+    ("`per_encoder` .safetensors with `clip_l` alone", ONE_CLIP),
+    ("`per_encoder` .safetensors for SDXL", SDXL),
+    ("`per_encoder` .pt for SDXL", replace(SDXL, **IN_ZIP)),
+    ("`per_encoder` for SDXL, other numbers of vectors in each", replace(SDXL, vectors={"clip_l": (2, 768), "clip_g": (3, 1280)})),
+    ("`pti` renamed to .safetensors", replace(SDXL, layout="pti", keys=("text_encoders_0", "text_encoders_1"))),
+    ("`emb_emb2` .pt", replace(SDXL, layout="emb_emb2", keys=("emb", "emb2"), **IN_ZIP)),
+    ("`safelora`", replace(PLAIN, layout="safelora", keys=("<word>", "unet:0:up"))),
+    ("`bundle_emb` among the embeddings", replace(PLAIN, layout="bundle_emb", keys=("bundle_emb.word.string_to_param.*",))),
+    ("`bare_tensor` .pt", replace(PLAIN, layout="bare_tensor", **IN_ZIP)),
+    ("`list_of_dicts` .pt", replace(PLAIN, layout="list_of_dicts", embeddings=2, **IN_ZIP)),
+    ("`custom_diffusion` .bin", replace(PLAIN, layout="custom_diffusion", container="torch_zip", suffix=".bin")),
+    ("`xti` .safetensors", replace(PLAIN, layout="xti", keys=("IN01",))),
+)  # fmt: skip
+
+
+def answer(one: Target, form: Form) -> str:
+    """yes, wrong (it loads other numbers than the file has) or a dash."""
+    says = one.reads(form)
+    return "yes" if not says else "wrong" if says.startswith("loads, but") else "-"
+
+
+def matrix() -> str:
+    """Form by program."""
+    return table(("", *(one.name for one in TARGETS)), ((label, *(answer(one, form) for one in TARGETS)) for label, form in FORMS))
+
+
+# ---- errors and findings ----
+
+FOUND_ELSEWHERE = (CannotRead, UnknownTarget)  # error classes outside errors.py, imported so that the tree has them
+ADVICE = {
+    "unreadable_file": "Check the path. Where the file itself is damaged get it again from where it came.",
+    "unsafe_pickle": "Load it nowhere. `embconv inspect --pickle FILE` shows what it asks for; tell whoever offers it.",
+    "too_large": "No embedding is that large. If you have one that is, please report it: the limits are in `converters/limits.py`.",
+    "not_an_embedding": "The sentence says what the file is instead and where it belongs. There is nothing to convert.",
+    "unknown_layout": "If it is an embedding, please report which program wrote it, with the error's sentence.",
+    "several_embeddings": "Choose one with `--pick NAME`, or write each to a file of its own with `--split`.",
+    "base_mismatch": "Use it with the model family it was trained for. Vectors for one text encoder mean nothing to another.",
+    "mislabelled_key": "`embconv repair FILE OUT` writes the same vectors under the right key.",
+    "not_finite": "`embconv repair FILE OUT --drop-bad-rows` leaves the bad vectors out; or take an earlier step of the training.",
+    "cannot_hold": "Choose another kind of file, program or dtype; the sentence names one that works.",
+    "target_exists": "Name another file, or overwrite with `--force`. A file that already holds these vectors in this form is no obstacle.",
+    "cannot_write": "Check that the folder exists, its rights and the free space.",
+    "not_equal": "Nothing was kept. This is a fault of embconv or of the disk: please report it with the input file.",
+    "unknown_target": "Choose one of the programs it lists; [targets.md](targets.md) describes them.",
+    "error": "Anything else; the sentence says what.",
+}
+
+
+def error_classes(root: type[EmbconvError] = EmbconvError) -> Iterator[type[EmbconvError]]:
+    """Every error with a code of its own, in the order of the tree."""
+    for one in (root, *root.__subclasses__()):
+        if one is not root:
+            yield from error_classes(one)
+        elif "code" in vars(one):
+            yield one
+
+
+def codes() -> dict[str, str]:
+    """Code -> what it means; a code that several classes share has all their meanings."""
+    found: dict[str, str] = {}
+    for one in error_classes():
+        means = (one.__doc__ or "").strip().splitlines()[0]
+        found[one.code] = f"{found[one.code]} {means}" if one.code in found else means
+    del found["error"]  # the root
+    return {**found, "error": "Anything without a code of its own."}
+
+
+def error_table() -> str:
+    """Every code."""
+    return table(("code", "what it means", "what to do"), ((f"`{name}`", means, ADVICE[name]) for name, means in codes().items()))
+
+
+def rules() -> Iterator[tuple[str, str, str]]:
+    """Rule, severity and what should hold, for each finding that some rule of check makes."""
+    for rule in RULES:
+        for name, severity in dict.fromkeys(re.findall(r'Finding\(\s*"(\w+)", (\w+),', inspect.getsource(rule))):
+            yield name, severity.lower(), (rule.__doc__ or "").strip()
+
+
+def findings() -> str:
+    """Every finding."""
+    rest = [("form", "error", "The program that was asked for loads the file as it is (`embconv check --for` only).")]
+    return table(("rule", "severity", "what should hold"), ((f"`{name}`", severity, says) for name, severity, says in [*rules(), *rest]))
+
+
+def layout_keys() -> str:
+    """The keys that say nothing of the trigger."""
+    return f"{code(sorted(LAYOUT_KEYS))}."
+
+
+def limits() -> str:
+    """Every number no input may pass, with its reason."""
+    found = [row for module, *names in ((limits_module,), *MORE_LIMITS) for row in limits_of(module, names)]
+    return table(("limit", "value", "of what, and why"), found)
+
+
+# Those that only one module asks for stand there.
+MORE_LIMITS = (
+    (machine, "COPIED", "MEMORY"), (zip_reader, "DIRECTORY"), (safetensors, "BRACKETS", "COMMAS"), (png, "CHUNKS"),
+    (image, "BRACKETS", "NUMBERS", "PICTURE_BYTES"),
+)  # fmt: skip
+
+
+def limits_of(module: ModuleType, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    """The limits of a module, all or those named, each with what its comment says."""
+    said = dict(re.findall(r"^([A-Z_]+) = [^#\n]*(?:# (.*))?$", inspect.getsource(module), re.MULTILINE))
+    where = f"{module.__name__.rpartition('.')[2]}." if names else ""
+    for name in names or [name for name in said if name != "MIB"]:
+        yield f"`{where}{name}`", f"{getattr(module, name):,}", plain(said[name])

@@ -79,7 +79,7 @@ def complete(embedding: Embedding, contents: Contents, source: Source, beside: t
     """An embedding with what lies outside its layout: the file's name, the header's and the sidecars' claims."""
     own = restore(embedding)
     told = header_hint(embedding.metadata)
-    named_by_image = own.names.inner_name if contents.outline.container in IMAGES else None
+    named_by_image = embedding.names.inner_name if contents.outline.container in IMAGES else None
     names = replace(
         own.names,
         file_stem=in_unicode(stem_of(source.path)) if source.path and not several else None,

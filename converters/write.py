@@ -15,7 +15,7 @@ from .display import quoted
 from .errors import CannotHold, CannotWrite, EmbconvError, NotEqual, TargetExists
 from .hashes import digest
 from .identify import identify
-from .layouts import BY_NAME
+from .layouts import BY_NAME, a1111
 from .layouts.layout import Tree
 from .model import Embedding, SourceFile, Tensor
 from .names import trigger_of
@@ -66,7 +66,7 @@ def contained(tree: Tree, text: dict[str, str], container: str, embedding: Embed
     if container == "safetensors":
         return safetensors.write(tree, text)
     if container == "png":
-        return card(tree, embedding, trigger)
+        return card(a1111.called(tree, embedding, trigger), embedding, trigger)
     return torch_zip.write(tree, archive_root=embedding.names.archive_root or "archive")
 
 

@@ -109,6 +109,13 @@ def write(embedding: Embedding, trigger: str, text: dict[str, str]) -> Tree:
     return {**tree, EXTRA: extra} if extra else tree
 
 
+def called(tree: Tree, embedding: Embedding, trigger: str) -> Tree:
+    """The dictionary for an image, which A1111 calls by the name inside and not by its file; the source's own name is kept aside."""
+    if tree["name"] == trigger:
+        return tree
+    return {**tree, "name": trigger, EXTRA: {**tree.get(EXTRA, {}), SAID: as_text(said_by(embedding))}}
+
+
 def said_by(embedding: Embedding) -> dict[str, str]:
     """What the source itself said in A1111's fields, each as JSON; the dictionary that is written has to say something in all."""
     told: Tree = {} if embedding.names.inner_name is None else {"name": embedding.names.inner_name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save
 
 from embconv.converters import Embedding, convert, digest, load
+from embconv.converters.names import trigger_of
 
 VECTORS = torch.arange(2 * 768, dtype=torch.float32).reshape(2, 768) / 1024
 CHAIN = (".safetensors", ".pt", ".png", ".safetensors", ".bin", ".pt")
@@ -81,6 +84,16 @@ def test_everything_comes_back(tmp_path: Path, case: str) -> None:
         assert (again.names.archive_root or root) == root
         assert told(again)[3:] == told(first)[3:]
         current = out
+
+
+# A1111 calls an image by the name inside, so that has to be the trigger; it was the name inside the source
+def test_an_image_is_called_by_the_trigger(tmp_path: Path) -> None:
+    (tmp_path / "wispv4.pt").write_bytes(SOURCES["a1111"][1]())
+    convert(tmp_path / "wispv4.pt", tmp_path / "card.png")
+    image = load(tmp_path / "card.png")
+    assert (trigger_of(image.names), image.names.inner_name) == ("wispv4", "wisp")
+    text = json.loads(base64.b64decode(Image.open(tmp_path / "card.png").text["sd-ti-embedding"]))
+    assert text["name"] == "wispv4"
 
 
 def test_the_claims_of_a_sidecar_travel_along(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def convert_unit(unit: Unit, options: Options, staging: Staging) -> list[Outcome
     if unit.pair:
         return convert_pair(unit, options, staging)
     if len(unit.sources) == 1:
-        return convert_path(unit.sources[0], unit.target, options, staging.put, {})
+        return convert_path(unit.sources[0], unit.target, options, staging.put, {}, sidecars=unit.told)
     outcomes: list[Outcome] = []
     for path in unit.sources:
         taken = {other: None for other in unit.sources if other != path}
@@ -83,11 +83,11 @@ def put_at_once(written: Written, path: str, overwrite: bool) -> None:
     put_now(written, path, overwrite)
 
 
-def convert_path(path: str, target: str, options: Options, put: Put, taken: Taken) -> list[Outcome]:
+def convert_path(path: str, target: str, options: Options, put: Put, taken: Taken, *, sidecars: bool = True) -> list[Outcome]:
     """One file of a folder, all its embeddings."""
 
     def work() -> list[Outcome]:
-        given = open_input(path)
+        given = open_input(path, sidecars=sidecars)
         if len(given.reading.embeddings) > 1 and not options.pick:
             return _split(given, target, options, put)
         return at_its_name(given, target, replace(options, split=False), put, taken)

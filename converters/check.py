@@ -37,10 +37,10 @@ def check(embedding: Embedding, *, base: str | None = None, target: Target | Non
 
 def width(embedding: Embedding, asked: Asked = ANYTHING) -> Iterator[Finding]:
     """Every tensor is as wide as some text encoder."""
-    known = ", ".join(sorted({str(encoder.width) for encoder in ENCODERS.values()}, key=int))
     for key, tensor in embedding.vectors.items():
         encoder = ENCODERS.get(key)
         if encoder is None:
+            known = ", ".join(sorted({str(each.width) for each in ENCODERS.values()}, key=int))
             yield Finding("width", ERROR, key, f"The vectors are {tensor.shape[1]} wide; no text encoder known here is ({known} are).")
         elif encoder.width != tensor.shape[1]:
             yield Finding("width", ERROR, key, f"The vectors are {tensor.shape[1]} wide; {encoder.title} needs {encoder.width}.")

@@ -93,10 +93,10 @@ def converted_by(put: Put, given: Opened, dest: str, options: Options) -> list[O
     return [convert_one(put, given, choose(given.reading.embeddings, given.reading.name, options.pick), dest, options)]
 
 
-def open_input(source: Input) -> Opened:
-    """Read a file and its hashes; above limits.HASHED_SOURCE only AutoV1, so that one row of 151 MB costs one row."""
+def open_input(source: Input, *, sidecars: bool = True) -> Opened:
+    """Read a file, what stands beside it, and its hashes; above limits.HASHED_SOURCE only AutoV1: one row of 151 MB costs one row."""
     with Source(source) as file:
-        reading = examine(file)
+        reading = examine(file, sidecars=sidecars)
         found = hashes(file) if file.size <= HASHED_SOURCE else None
         origin = SourceFile(
             name=file.name,

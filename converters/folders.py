@@ -12,6 +12,7 @@ from .convert import Outcome, failure
 from .display import quoted
 from .errors import EmbconvError
 from .paths import beside, stem_of, suffix_of
+from .sidecars import ENDINGS as SIDECAR_ENDINGS
 
 CANDIDATES = (".pt", ".bin", ".safetensors", ".pti", ".ckpt", ".pth", ".npy", ".emb", ".embedding")
 PICTURES = (".png", ".webp", ".avif", ".jxl")
@@ -20,11 +21,15 @@ SECOND = re.compile(r"learned_embeds_2((-steps-\d+)?)", re.IGNORECASE)
 
 
 class Unit(Struct, frozen=True, kw_only=True):
-    """Files that want the same target, in the order in which they get it; `pair` are two halves of one embedding."""
+    """Files that want the same target, in the order in which they get it; `pair` are two halves of one embedding.
+
+    `told`: there may be sidecars beside them.
+    """
 
     sources: tuple[str, ...]
     target: str
     pair: bool = False
+    told: bool = True
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -45,7 +50,8 @@ def find(folder: str, *, suffix: str, recursive: bool, out: str | None) -> Found
     halves = pairs_in(files)
     seconds, homes = set(halves.values()), {here: home_of(here, folder, out) for here in {os.path.dirname(path) for path in files}}
     wanted = {path: os.path.join(homes[os.path.dirname(path)], stem_of(path) + suffix) for path in files if path not in seconds}
-    units = [unit(sources, target, halves) for target, sources in meeting(wanted)]
+    telling = {os.path.dirname(path) for path in found if path.lower().endswith(SIDECAR_ENDINGS)}
+    units = [unit(sources, target, halves, telling) for target, sources in meeting(wanted)]
     return Found(units=units, others=special + len(found) - len(files), trouble=trouble)
 
 
@@ -80,11 +86,12 @@ def is_candidate(path: str) -> bool:
     return os.path.splitext(name)[1].lower() in KINDS and not name.startswith(".")
 
 
-def unit(sources: list[str], target: str, halves: dict[str, str]) -> Unit:
-    """The files of one target; with the other half where there is one."""
+def unit(sources: list[str], target: str, halves: dict[str, str], telling: set[str] | None = None) -> Unit:
+    """The files of one target; with the other half where there is one. `telling` are the folders with sidecars, if that is known."""
     if len(sources) == 1 and sources[0] in halves:
         return Unit(sources=(sources[0], halves[sources[0]]), target=target, pair=True)
-    return Unit(sources=tuple(sorted(sources, key=precedence) if len(sources) > 1 else sources), target=target)
+    told = telling is None or any(os.path.dirname(path) in telling for path in sources)
+    return Unit(sources=tuple(sorted(sources, key=precedence) if len(sources) > 1 else sources), target=target, told=told)
 
 
 def precedence(path: str) -> tuple[int, str]:

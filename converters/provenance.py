@@ -100,6 +100,8 @@ def default_encoder(width: int) -> str:
 def restore(embedding: Embedding) -> Embedding:
     """The embedding with its text header turned back into the fields it came from; foreign text stays metadata."""
     text = embedding.metadata
+    if not any(key.startswith(OURS) or key in KINDS for key in text) and not embedding.hints and not embedding.sources:
+        return embedding  # nothing in it is ours
     ours = {key for key in text if key.startswith(OURS)} | set(_strings(text.get(ADDED)))
     facts = {key: value for key, kinds in KINDS.items() if (value := _loaded(text.get(key), kinds)) is not UNSET}
     kept = {key: value for key, value in text.items() if key not in ours and key not in facts}

@@ -70,6 +70,10 @@ SIDECARS: tuple[tuple[str, Callable[[Claims, str], Hint]], ...] = (
 )
 
 
+# How every file that speaks of an embedding ends, those that speak of a whole folder too.
+ENDINGS = (*(suffix for suffix, _ in SIDECARS), "token_identifier.txt", "special_params.json")
+
+
 def hints_beside(path: str) -> tuple[Hint, ...]:
     """The claims of every sidecar of `path`; one that cannot be read is passed over, for it is not the input."""
     stem = os.path.splitext(path)[0]

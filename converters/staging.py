@@ -9,7 +9,17 @@ from typing import Self
 
 from .errors import CannotWrite, EmbconvError, TargetExists
 from .paths import folder_of
-from .write import Written, discard, flush, flush_folder, publish, stage, temporary_beside
+from .write import (
+    Written,
+    discard,
+    flush,
+    flush_folder,
+    publish,
+    publish_unnamed,
+    stage,
+    stage_unnamed,
+    temporary_beside,
+)  # fmt: skip
 
 FEW = 4  # files that are flushed one by one
 
@@ -19,17 +29,22 @@ class Staging:
 
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[str, bool]] = {}
+        self._unnamed: dict[str, int] = {}
         self._begun: list[str] = []
         self._folders: set[str] = set()
 
     def put(self, written: Written, path: str, overwrite: bool) -> None:
         """Write and prove a file; it gets its name by `publish`. TargetExists if one of the same name waits already."""
-        if path in self._waiting:
+        if path in self._waiting or path in self._unnamed:
             raise TargetExists(path)
         folder = folder_of(path)
         if folder not in self._folders:
             make_folder(folder)
             self._folders.add(folder)
+        handle = None if overwrite else stage_unnamed(written, path)
+        if handle is not None:
+            self._unnamed[path] = handle
+            return
         temporary = temporary_beside(path)
         self._begun.append(temporary)
         try:
@@ -42,7 +57,16 @@ class Staging:
     def publish(self) -> dict[str | None, EmbconvError]:
         """Flush everything, then rename; what could not be is returned under its path."""
         lost: dict[str | None, EmbconvError] = {}
-        flushed = flush_together(self._folders) if len(self._waiting) > FEW else False
+        flushed = flush_together(self._folders) if len(self._waiting) + len(self._unnamed) > FEW else False
+        for path, handle in self._unnamed.items():
+            try:
+                if not flushed:
+                    os.fsync(handle)
+                publish_unnamed(handle, path)
+            except OSError as exc:
+                lost[path] = CannotWrite(path, exc.strerror or str(exc))
+            except EmbconvError as exc:
+                lost[path] = exc
         for path, (temporary, overwrite) in self._waiting.items():
             try:
                 if not flushed:
@@ -58,6 +82,8 @@ class Staging:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for handle in self._unnamed.values():
+            os.close(handle)
         for temporary in self._begun:
             discard(temporary)
 

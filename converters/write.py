@@ -17,6 +17,7 @@ from .hashes import digest
 from .identify import identify
 from .layouts import BY_NAME, a1111
 from .layouts.layout import Tree
+from .limits import WHOLE_READ
 from .model import Embedding, SourceFile, Tensor
 from .names import trigger_of
 from .numbers import WRITABLE, converted
@@ -25,6 +26,8 @@ from .provenance import default_encoder, header, role_of
 from .source import Source
 from .targets import Plan, written_dtype
 
+HANDLES = "/proc/self/fd"  # where Linux shows the open files of a process; by it one without a name gets one
+UNNAMED = os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE if hasattr(os, "O_TMPFILE") and os.path.isdir(HANDLES) else 0
 CONTAINERS = {".safetensors": "safetensors", ".pt": "torch_zip", ".bin": "torch_zip", ".png": "png"}
 
 
@@ -154,10 +157,39 @@ def stage(written: Written, temporary: str, path: str, *, overwrite: bool = Fals
         raise CannotWrite(path, exc.strerror or str(exc)) from exc
 
 
-def prove(written: Written, temporary: str, name: str) -> None:
-    """Read the file back and compare its digest with what was given; NotEqual if they differ in any way."""
+def stage_unnamed(written: Written, path: str) -> int | None:
+    """Write and prove what is to become `path` in a file without a name, which vanishes with its handle; None where there are none."""
+    handle = unnamed_in(folder_of(path)) if len(written.data) <= WHOLE_READ else None
+    if handle is None:
+        return None
     try:
-        with Source(temporary, name) as source:
+        left = written.data
+        while left:  # a disk that has room for a part says so at the rest
+            left = left[os.write(handle, left) :]
+        prove(written, os.pread(handle, len(written.data) + 1, 0), path)
+    except OSError as exc:
+        os.close(handle)
+        raise CannotWrite(path, exc.strerror or str(exc)) from exc
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def unnamed_in(folder: str) -> int | None:
+    """A new file without a name in `folder` (Linux, most of its file systems); None where the system has none."""
+    if not UNNAMED:
+        return None
+    try:
+        return os.open(folder, UNNAMED, 0o666)
+    except OSError:
+        return None  # another file system, or trouble that the way with a name will tell
+
+
+def prove(written: Written, back: str | bytes, name: str) -> None:
+    """Compare the digest of what came back, a file or the bytes of one, with what was given; NotEqual if they differ in any way."""
+    try:
+        with Source(back, name) as source:
             contents = open_contents(source)
             found = identify(contents.outline, name).normalise(contents)
     except EmbconvError as exc:
@@ -193,6 +225,16 @@ def publish(temporary: str, path: str, *, overwrite: bool = False) -> None:
             os.replace(temporary, path)
         else:
             _link(temporary, path)
+    except FileExistsError:
+        raise TargetExists(path) from None
+    except OSError as exc:
+        raise CannotWrite(path, exc.strerror or str(exc)) from exc
+
+
+def publish_unnamed(handle: int, path: str) -> None:
+    """Give a file without a name its name in one step, never onto another file."""
+    try:
+        os.link(f"{HANDLES}/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
     except FileExistsError:
         raise TargetExists(path) from None
     except OSError as exc:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from struct import unpack
 from typing import Any, NoReturn
 
+from ..limits import PICKLE_MEMO
 from . import calls, scalars
 from .allowed import Inert
 from .machine import Machine
@@ -133,7 +134,9 @@ def _binput(m: Machine) -> None:  # a third of all opcodes, so without a call in
     if pos >= m.end:
         raise m.bad("it ends too early")
     m.pos = pos + 1
-    m.remember(m.data[pos])
+    if len(m.stack) <= m.fence or len(m.memo) >= PICKLE_MEMO:
+        m.remember(m.data[pos])  # which says what is wrong
+    m.memo[m.data[pos]] = m.stack[-1]
 
 
 def _long_binput(m: Machine) -> None:

@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from ..errors import UnreadableFile
-from ..model import Contents, Outline
+from ..model import Contents, Node, Outline
 from ..source import Source
 from .allowed import Inert
 from .container import Container
 from .pickles import load
 from .torch_zip_write import write
-from .views import Storage, fetcher
+from .usual import load_usual
+from .views import Run, Storage, fetcher
 from .zip_reader import LOCAL_SIG, Archive
 
 KEY = re.compile(r"\d{1,20}", re.ASCII)
@@ -32,13 +33,21 @@ def read(source: Source) -> Contents:
     root = archive.root
     records = {key: archive.whole(entry) for key, entry in archive.entries.items() if not key.startswith("data/")}
     storages = Storages(source.name)
-    pickled = load(records["data.pkl"], source.name, persistent=storages)
-    if pickled.end != len(records["data.pkl"]):
-        raise UnreadableFile(source.name, "something follows the pickle in data.pkl")
+    root_node, carried = _pickled(records["data.pkl"], source.name, storages)
     big = _big_endian(source.name, records)
-    runs = pickled.runs | {s.key: archive.run(s, big_endian=big) for s in storages.seen.values()}
-    outline = Outline(container="torch_zip", root=pickled.root, archive_root=root, members=tuple(sorted(records)))
+    runs = carried | {s.key: archive.run(s, big_endian=big) for s in storages.seen.values()}
+    outline = Outline(container="torch_zip", root=root_node, archive_root=root, members=tuple(sorted(records)))
     return Contents(outline, fetcher(source.name, runs))
+
+
+def _pickled(data: bytes, name: str, storages: Storages) -> tuple[Node, dict[str, Run]]:
+    """What data.pkl holds, and the numbers that lie in it."""
+    if usual := load_usual(data, storages):
+        return usual, {}
+    pickled = load(data, name, persistent=storages)
+    if pickled.end != len(data):
+        raise UnreadableFile(name, "something follows the pickle in data.pkl")
+    return pickled.root, pickled.runs
 
 
 def _big_endian(name: str, records: dict[str, bytes]) -> bool:

@@ -62,7 +62,6 @@ class Archive:
         self.bytes = source.read(0, source.size) if source.size <= WHOLE_READ else None
         self.directory, count, stop = self._end()
         entries = self._central(count, stop)
-        self._kind(entries)
         self.root, self.entries = self._named(entries)
         at = 0
         for entry in sorted(entries, key=lambda e: e.offset):
@@ -137,21 +136,17 @@ class Archive:
         if attributes >> 28 in LINK_OR_FOLDER or attributes & FOLDER:
             raise self.bad("an entry is a link or a folder")
         raw = data[at : at + named]
-        size, packed, offset = self._long(data[at + named : stop], (size, packed, offset))
+        if extra or FULL in (size, packed, offset):
+            size, packed, offset = self._long(data[at + named : stop], (size, packed, offset))
         if method == STORED and size != packed:
             raise self.bad("a stored entry has two sizes")
-        return Entry(raw, self._text(raw), flags, method, crc, packed, size, offset), stop
-
-    def _text(self, raw: bytes) -> str:
         try:
-            return raw.decode()
+            return Entry(raw, raw.decode(), flags, method, crc, packed, size, offset), stop
         except UnicodeDecodeError as exc:
             raise self.bad("an entry name is no UTF-8") from exc
 
     def _long(self, extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
         """`values`, those that are all ones taken from the zip64 extra field."""
-        if not extra and FULL not in values:
-            return values
         fields = self._extras(extra)
         wanted = values.count(FULL)
         wide = fields.get(ZIP64, b"")
@@ -187,10 +182,13 @@ class Archive:
         for entry in entries:
             match = NAME.fullmatch(entry.name)
             if not match:
+                self._kind(entries)
                 raise self.bad(f"an entry is named {entry.name[:80]!r}, which torch never writes")
             roots.add(match[1])
             folded.add(entry.name.casefold())
             found[match[2]] = entry
+        if "data.pkl" not in found:
+            self._kind(entries)
         if len(roots) != 1 or len(folded) != len(entries) or "data.pkl" not in found:
             raise self.bad("two entries of one name, two root folders, or no data.pkl")
         return roots.pop(), found
@@ -203,13 +201,15 @@ class Archive:
         if len(head) < LOCAL.size:
             raise self.bad("an entry is cut short")
         sig, _, flags, method, _, _, crc, packed, size, named, extra = LOCAL.unpack_from(head)
-        length = LOCAL.size + named + extra
+        begin = LOCAL.size + named
+        length = begin + extra
         if len(head) < length <= HEADS:
             head = self.at(at, length)
-        name = head[LOCAL.size : LOCAL.size + named]
+        name = head[LOCAL.size : begin]
         if sig != LOCAL_SIG or (flags, method, name) != (entry.flags, entry.method, entry.raw_name) or length > len(head):
             raise self.bad("an entry and its directory record disagree")
-        size, packed = self._long(head[LOCAL.size + named : length], (size, packed))
+        if FULL in (size, packed) or (extra and not padded(head[begin:length])):
+            size, packed = self._long(head[begin:length], (size, packed))
         real, told = (entry.crc, entry.packed, entry.size), (crc, packed, size)
         if told != real and not (flags & STREAMED and told == (0, 0, 0)):
             raise self.bad("an entry and its directory record disagree about its size or checksum")
@@ -222,7 +222,7 @@ class Archive:
     def _descriptor(self, at: int, real: tuple[int, int, int]) -> int:
         """After a streamed entry: its numbers once more, in zip64 width where torch needs it."""
         data = self.at(at, DESCRIPTOR64.size)
-        if max(real[1:]) < FULL and data.startswith(DESCRIPTOR.pack(DESCRIPTOR_SIG, *real)):
+        if real[1] < FULL and real[2] < FULL and data.startswith(DESCRIPTOR.pack(DESCRIPTOR_SIG, *real)):
             return at + DESCRIPTOR.size
         if data == DESCRIPTOR_SIG + pack("<I2Q", *real):
             return at + DESCRIPTOR64.size
@@ -284,3 +284,8 @@ class Archive:
             return whole[start : start + length]
 
         return piece
+
+
+def padded(extra: bytes) -> bool:
+    """Is this the one extra field by which torch aligns an entry (caffe2/serialize/inline_container.cc, getPadding)?"""
+    return extra[:2] == b"FB" and int.from_bytes(extra[2:4], "little") == len(extra) - 4

@@ -13,13 +13,19 @@ WORKERS ?= 2
 COG_FILES = $(shell grep -lF '[[[cog' README.md docs/*.md 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo add search test lint docs bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 demo: $(DEMO)  ## convert, inspect, check and hash sample files
 	@$(DEMO_VENV)/bin/python docs/demo.py
+
+add: $(DEMO)  ## remember a folder of embeddings in your registry: make add FOLDER=~/embeddings
+	@$(DEMO_VENV)/bin/embconv add -r $(or $(FOLDER),$(error Say which folder: make add FOLDER=~/embeddings))
+
+search: $(DEMO)  ## find something in it: make search Q="bad hands"
+	@$(DEMO_VENV)/bin/embconv search $(Q)
 
 test: $(DEV)  ## the whole suite; pytest's last line is the last line. One test: make test ARGS="-k name"
 	@$(PY) -m pytest -n $(WORKERS) $(ARGS)
@@ -29,7 +35,8 @@ lint: $(DEV)  ## ruff, mypy --strict, import-linter
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-docs: $(DEV)  ## write the generated parts of README.md and docs/ anew
+docs: $(DEV)  ## write openapi.yaml and the generated parts of README.md and docs/ anew
+	@$(PY) docs/_openapi.py
 	@$(if $(COG_FILES),$(PY) -m cogapp -r $(COG_FILES),echo "No file has a generated part.")
 
 bench: $(DEV)  ## run every benchmark; each prints ratios to its peers

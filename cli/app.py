@@ -53,15 +53,18 @@ GROUP: type[click.Group] = Commands  # so that `app` is one for the type checker
 @click.group(cls=GROUP, default="convert", default_if_no_args=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="embconv", prog_name="embconv")
 def app() -> None:
-    r"""Convert, check and inspect textual-inversion embeddings; nothing in a file is ever executed.
+    """Convert, check, inspect and keep textual-inversion embeddings; nothing in a file is ever executed.
 
     \b
     embconv in.pt out.safetensors          convert one file (the default command)
     embconv FOLDER --to safetensors -r     convert a folder, beside each file
     embconv inspect FILE                   say everything about a file
+    embconv add FOLDER -r                  remember a folder in the registry
+    embconv search WORDS                   find something in it
+    embconv serve                          give it to other programs over HTTP
 
     Exit codes: 0 fine, 1 something was refused or failed, 2 could not run, 130 stopped by Ctrl-C.
-    """
+    """  # noqa: D301  # click's mark for lines that stay as they are is the character itself
 
 
 def reports(command: F) -> F:
@@ -169,6 +172,10 @@ def progress(total: int, what: str) -> tuple[Callable[[], None], Callable[[], No
     return (lambda: bar.advance(task)), bar.stop
 
 
-from . import check, convert, hash, inspect, repair  # noqa: E402  # the commands register themselves on `app`
+# the commands register themselves on `app`
+from . import add, backup, check, convert, export, hash, inspect, keys, remove, repair, search, serve, show, verify  # noqa: E402
 
-__all__ = ["app", "check", "convert", "hash", "inspect", "repair"]
+__all__ = [
+    "add", "app", "backup", "check", "convert", "export", "hash", "inspect", "keys", "remove", "repair", "search", "serve", "show",
+    "verify",
+]  # fmt: skip

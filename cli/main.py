@@ -9,7 +9,8 @@ import io
 import os
 import sys
 
-COMMANDS = ("convert", "inspect", "check", "repair", "hash")
+COMMANDS = ("convert", "inspect", "check", "repair", "hash",
+            "add", "search", "show", "export", "remove", "verify", "serve", "keys", "backup")  # fmt: skip
 
 
 def cli() -> None:

@@ -34,23 +34,24 @@ def _civitai(data: Claims, source: str) -> Hint:
     tagged = _tagged(model.get("tags")) if isinstance(model, dict) else None
     role = "negative" if primary.get("type") == "Negative" else tagged
     words = _list(data.get("trainedWords"))
-    return _hint(source, data.get("baseModel"), words, _hex(primary.get("hashes")), _licence(data), role)
+    return _hint(source, data.get("baseModel"), words, hashes_in(primary.get("hashes")), _licence(data), role)
 
 
 def _a1111(data: Claims, source: str) -> Hint:
     """A1111's user metadata; `sd version` is its word for the base."""
-    return _hint(source, data.get("sd version"), [data.get("activation text")], _hex({"sha256": data.get("sha256")}))
+    return _hint(source, data.get("sd version"), [data.get("activation text")], hashes_in({"sha256": data.get("sha256")}))
 
 
 def _stability_matrix(data: Claims, source: str) -> Hint:
-    return _hint(source, data.get("BaseModel"), _list(data.get("TrainedWords")), _hex(data.get("Hashes")), role=_tagged(data.get("Tags")))
+    hashes, role = hashes_in(data.get("Hashes")), _tagged(data.get("Tags"))
+    return _hint(source, data.get("BaseModel"), _list(data.get("TrainedWords")), hashes, role=role)
 
 
 def _lora_manager(data: Claims, source: str) -> Hint:
     civitai = data.get("civitai")
     inner = _civitai(civitai, source) if isinstance(civitai, dict) else Hint(source=source)
     words = [*_list(data.get("trainedWords")), inner.trigger]
-    hashes = {**inner.hashes, **_hex({"sha256": data.get("sha256"), "autov3": data.get("autov3")})}
+    hashes = {**inner.hashes, **hashes_in({"sha256": data.get("sha256"), "autov3": data.get("autov3")})}
     return _hint(source, data.get("base_model") or inner.base_text, words, hashes, inner.licence, inner.role or _tagged(data.get("tags")))
 
 
@@ -101,7 +102,7 @@ def header_hint(metadata: dict[str, str]) -> Hint | None:
         spec.pop("architecture")  # derived from the widths by ourselves: no evidence for them
     negative = spec.get("is_negative_embedding", "").lower()
     role = {"true": "negative", "false": "positive"}.get(negative)
-    hashes = _hex({"sha256": spec.get("hash_sha256")})
+    hashes = hashes_in({"sha256": spec.get("hash_sha256")})
     return _hint("modelspec", spec.get("architecture"), [spec.get("trigger_phrase")], hashes, spec.get("license"), role)
 
 
@@ -127,7 +128,7 @@ def _said(value: object) -> str | None:
     return text if 0 < len(text) <= LONGEST and not any("\ud800" <= c <= "\udfff" for c in text) else None
 
 
-def _hex(claimed: object) -> dict[str, str]:
+def hashes_in(claimed: object) -> dict[str, str]:
     """Hashes that are hex at all; OneTrainer writes them with `0x`, some programs the hash of nothing."""
     found: dict[str, str] = {}
     for kind, value in claimed.items() if isinstance(claimed, dict) else ():

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -28,7 +29,14 @@ from embconv.converters.layouts import LAYOUTS, Layout
 from embconv.converters.names import LAYOUT_KEYS
 from embconv.converters.targets import TARGETS, Form, Plan, Target, UnknownTarget
 from embconv.converters.write import CONTAINERS as WRITTEN
+from embconv.registry.errors import RegistryError
+from embconv.registry.folder_layouts import FOLDER_LAYOUTS, FolderLayout
+from embconv.registry.problems import STATUS
+from embconv.registry.routes import ROUTES
+from embconv.registry.sidecar_files import WRITERS
 
+DAY = "2026-11-26"  # what stands in the pages for the day of a session, so that they are the same on any other
+URL = "http://127.0.0.1:8765"
 EMBCONV = Path(sys.executable).with_name("embconv")
 
 
@@ -39,8 +47,9 @@ class Folder:
     """A folder of samples in which the lines of one page run one after the other; each is `$ embconv ...` or `$ ls`."""
 
     def __init__(self, *names: str, inside: str = "") -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="embconv-docs-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self.path, self.home = (Path(tempfile.mkdtemp(prefix=f"embconv-{what}-")) for what in ("docs", "home"))
+        for path in (self.path, self.home):
+            weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         _samples.write(self.path / inside, *names)
 
     def show(self, *lines: str, only: int = 0) -> str:
@@ -60,10 +69,29 @@ class Folder:
             return "  ".join(found) + "\n"
         assert command == "embconv", line
         done = subprocess.run(
-            [EMBCONV, *arguments], cwd=self.path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, check=False, text=True, timeout=60,
+            [EMBCONV, *arguments], cwd=self.path, env=environment() | {"EMBCONV_HOME": str(self.home)}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True, timeout=60,
         )  # fmt: skip
-        return done.stdout
+        return steady(done.stdout)
+
+    def served(self, *lines: str) -> str:
+        """`show` while the registry of this folder is served at URL, by which the lines call it."""
+        command = [EMBCONV, "serve", "--port", "0", "--log-level", "error", "--home", str(self.home)]
+        with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline().split()[1]
+            try:
+                parts = [f"$ {line}\n{self.run(line.replace(URL, address)).replace(address, URL)}" for line in lines]
+            finally:
+                server.terminate()
+        return block("console", "\n".join(parts))
+
+
+def steady(text: str) -> str:
+    """An answer as it would be on any day: times and keys are made the same."""
+    text = text.replace(datetime.now(UTC).date().isoformat(), DAY)
+    text = re.sub(rf"{DAY}T\d\d:\d\d:\d\d\.\d\d\dZ", f"{DAY}T12:00:00.000Z", text)
+    return re.sub(r"\bembconv_[\w-]{43}", "embconv_Xq3v...", text)
 
 
 def environment() -> dict[str, str]:
@@ -197,6 +225,31 @@ def plan_words(plan: Plan) -> str:
     return f"`{plan.suffix}` with `{plan.layout}` {kind}{numbers}"
 
 
+def folder_layouts() -> str:
+    """Every layout of `embconv export`."""
+    return table(
+        ("`--layout`", "the folder of", "you write in the prompt", "it goes by", "written beside each unasked"),
+        (
+            (f"`{one.name}`", one.title, f"`{one.target.prompt}`", goes_by(one), code(one.sidecars) or "nothing")
+            for one in FOLDER_LAYOUTS
+        ),
+    )
+
+
+def goes_by(one: FolderLayout) -> str:
+    """What a name is in that program."""
+    if one.name == "diffusers":
+        return "the trigger, which is the key inside"
+    return "the file's name, whatever its folder" if one.by_stem else "the path below DIR"
+
+
+def sidecars() -> str:
+    """Every kind of file that `embconv export` writes beside an embedding."""
+    rows = [(f"`{kind}`", f"`NAME{suffix}`", (make.__doc__ or "").strip().splitlines()[0]) for kind, (suffix, make) in WRITERS.items()]
+    preview = ("`preview`", "`NAME.preview.png`", "A1111's card, where the embedding came as one.")
+    return table(("`--sidecars`", "file", "what it is"), [*rows, preview])
+
+
 # ---- which program loads what ----
 
 DICT = ("string_to_token", "string_to_param", "name", "step", "sd_checkpoint", "sd_checkpoint_name")
@@ -267,6 +320,36 @@ ADVICE = {
     "cannot_write": "Check that the folder exists, its rights and the free space.",
     "not_equal": "Nothing was kept. This is a fault of embconv or of the disk: please report it with the input file.",
     "unknown_target": "Choose one of the programs it lists; [targets.md](targets.md) describes them.",
+    "unknown_reference": "Look for it with `embconv search WORDS`; any hash of one of its files will do as well.",
+    "ambiguous_reference": "Give more of the digest; the sentence names those that answer.",
+    "unknown_hash": "`embconv hash FILE` prints every hash of a file you have.",
+    "unknown_file": "`embconv show REF` lists the files of an embedding with their sha256.",
+    "gone": "Add the file again to bring it back; the sentence says when it was removed, and why.",
+    "blocked": "It was removed for good. An admin's key can let it in: `?unblock=true`.",
+    "unknown_parameter": "Use the parameter that the hint names. Nothing is ever passed over in silence.",
+    "bad_parameter": "The sentence says what is expected; the hint names the nearest right value.",
+    "bad_upload": "Send one file as the part `file` of a form: `curl -F file=@style.pt URL/v1/embeddings`.",
+    "not_multipart": "Send the file as a form, `multipart/form-data`.",
+    "body_too_large": "No embedding is that large. The operator sets the limit with `--max-upload`.",
+    "key_needed": "Send `Authorization: Bearer KEY`. A key is made with `embconv keys create NAME --role write`.",
+    "forbidden": "Ask the operator for a key whose role includes this.",
+    "host_not_allowed": "Call the registry by a name it knows; the operator adds one with `--allowed-host NAME`.",
+    "origin_not_allowed": "Pages of other sites may change nothing here. Use a program, or a page of the registry.",
+    "unknown_key": "`embconv keys list` shows them all.",
+    "key_exists": "Choose another name. A revoked key keeps its name, so that logs stay clear.",
+    "unreachable": "Check the URL and that the registry runs: `curl URL/health`.",
+    "remote_error": "Something answered that is no registry: check the URL, and what stands before the registry.",
+    "no_store": "Add a first file with `embconv add`, or name the folder with `--home` or `EMBCONV_HOME`.",
+    "busy": "Try again; another program was writing for very long.",
+    "storage_full": "Free space on the registry's disk. Nothing was kept of what was refused, and nothing else was lost.",
+    "storage_failed": "Look at the registry's disk and its rights, then run `embconv verify`.",
+    "unknown_route": "The routes are in [http.md](http.md) and at `/schema`.",
+    "method_not_allowed": "The hint names the methods that are possible there.",
+    "bad_request": "The sentence says what was wrong with the body or the request.",
+    "not_json": "Send `Content-Type: application/json`.",
+    "too_slow": "Send it again over a better line; half a minute without a byte is taken for the end.",
+    "bad_range": "Ask for a part that the file has, or for all of it.",
+    "internal_error": "A mistake of embconv: please report it with the request's id and what the log says of it.",
     "error": "Anything else; the sentence says what.",
 }
 
@@ -291,8 +374,29 @@ def codes() -> dict[str, str]:
 
 
 def error_table() -> str:
-    """Every code."""
-    return table(("code", "what it means", "what to do"), ((f"`{name}`", means, ADVICE[name]) for name, means in codes().items()))
+    """Every code of the converter."""
+    ours = registry_codes()
+    rows = ((f"`{name}`", means, ADVICE[name]) for name, means in codes().items() if name not in ours)
+    return table(("code", "what it means", "what to do"), rows)
+
+
+def registry_error_table() -> str:
+    """Every code of the registry, with its status over HTTP."""
+    status = {one.code: str(STATUS[one]) for one in error_classes(RegistryError) if one in STATUS}
+    rows = ((f"`{name}`", status.get(name, ""), means, ADVICE[name]) for name, means in codes().items() if name in registry_codes())
+    return table(("code", "HTTP", "what it means", "what to do"), rows)
+
+
+def routes() -> str:
+    """Every route of the service."""
+    operations = sorted((handler.opt["operation"] for handler in ROUTES), key=lambda one: (one.path, one.method))
+    rows = ((f"`{one.method} {one.path}`", one.summary, one.role or "nobody's") for one in operations)
+    return table(("route", "what it does", "key, where one is needed"), rows)
+
+
+def registry_codes() -> set[str]:
+    """The codes that only a registry gives."""
+    return {one.code for one in error_classes(RegistryError)}
 
 
 def rules() -> Iterator[tuple[str, str, str]]:

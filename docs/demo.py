@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import _samples
+import httpx
 
 EMBCONV = Path(sys.executable).with_name("embconv")
 
@@ -44,9 +48,49 @@ def title(text: str) -> None:
 def show(folder: Path, *arguments: str, code: int = 0) -> None:
     """Run `embconv` in the folder as a user would, its command line first; any other exit code ends the demo."""
     print(f"\n$ {shlex.join(['embconv', *arguments])}", flush=True)
-    done = subprocess.run([EMBCONV, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=False)
+    command = [EMBCONV, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=False)
     if done.returncode != code:
         sys.exit(f"The demo expected exit code {code} and got {done.returncode}.")
+
+
+def registry(top: Path) -> None:
+    """Keep the samples, find them again, and do the same over HTTP."""
+    title("A registry: the same vectors in two files are one embedding")
+    show(top, "add", "embeddings", "converted", "-r", code=1)
+    show(top, "search", "paper", "--facet", "base")
+    show(top, "export", "--all", "webui/embeddings", "--layout", "a1111", "--sidecars", "json", code=1)
+    title("The same over HTTP: served, uploaded, searched, downloaded")
+    with served(top) as url:
+        client = httpx.Client(base_url=url)
+        sent = client.post("/v1/embeddings", files={"file": ("fox.bin", (top / "embeddings" / "fox-toy.bin").read_bytes())})
+        print(f"\nPOST /v1/embeddings: {sent.status_code}, {sent.json()['status']}, {sent.json()['embeddings'][0]['digest']}")
+        page = client.get("/v1/embeddings", params={"q": "fox", "facet": "base"}).json()
+        print(f"GET /v1/embeddings?q=fox: {page['total']} found, {page['items'][0]['trigger']}")
+        got = client.get(f"/v1/embeddings/{page['items'][0]['digest']}/file", params={"for": "comfyui"})
+        (top / "from-registry.safetensors").write_bytes(got.content)
+        print(f"GET .../file?for=comfyui: {len(got.content):,} bytes, {got.headers['content-disposition']}")
+        show(top, "hash", "from-registry.safetensors", "-q")
+        show(top, "search", "moon", "--registry", url)
+
+
+@contextmanager
+def served(top: Path) -> Iterator[str]:
+    """A server on a free port; its URL."""
+    command = [EMBCONV, "serve", "--port", "0", "--log-level", "error"]
+    with subprocess.Popen(command, cwd=top, env=environment(top), stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        first, second = server.stdout.readline(), server.stdout.readline()
+        print(f"\n$ embconv serve --port 0\n{first}{second}", end="", flush=True)
+        try:
+            yield first.split()[-1]
+        finally:
+            server.terminate()
+
+
+def environment(top: Path) -> dict[str, str]:
+    """A registry of the demo's own."""
+    return {**os.environ, "EMBCONV_HOME": str(top / "registry"), "EMBCONV_REGISTRY": ""}
 
 
 def main() -> None:
@@ -73,6 +117,7 @@ def main() -> None:
         title("A file that would start a program wherever it is simply loaded")
         show(top, "embeddings/free-download.pt", "trap.safetensors", code=1)
         show(top, "inspect", "--pickle", "embeddings/free-download.pt", code=1)
+        registry(top)
     print("\nNothing in a file is ever run, and the sample files are gone again.")
 
 

@@ -1,11 +1,12 @@
 """The command line as people run it: in this process where that is enough, as a real process where it matters."""
 
+import contextlib
 import json
 import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ from click.testing import CliRunner
 ROOT = Path(__file__).parents[2]
 SAMPLES: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "_samples.py"))
 EMBCONV = Path(sys.executable).with_name("embconv")
+URL = "http://127.0.0.1:8765"
+
+
+@contextlib.contextmanager
+def served(home: Path, **more: Any) -> Iterator[Any]:
+    """A client of the application over the registry in `home`, without a network."""
+    from litestar.testing import TestClient
+
+    from embconv.registry.app import create_app
+    from embconv.registry.observe import Log
+    from embconv.registry.settings import Settings
+
+    with TestClient(create_app(Settings(home=str(home), **more), log=Log("error")), base_url=URL) as client:
+        yield client
 
 
 class Said:
@@ -34,6 +49,16 @@ class Said:
     @property
     def documents(self) -> list[Any]:
         return [json.loads(line) for line in self.lines]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry of the test's own, not yet made; none elsewhere is ever touched."""
+    path = tmp_path_factory.mktemp("registry") / "home"
+    for name in [name for name in os.environ if name.startswith("EMBCONV_") and name != "EMBCONV_REAL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EMBCONV_HOME", str(path))
+    return path
 
 
 @pytest.fixture
@@ -61,6 +86,27 @@ def embconv(folder: Path) -> Callable[..., Said]:
         return Said(done.exit_code, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(params=["local", "served"])
+def place(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The registry in `home`, by itself and behind its HTTP interface: a command says the same of both."""
+    if request.param == "served":
+        with served(home) as client:
+            from embconv.registry.remote import Remote
+
+            def remote(url: str, key_file: str | None) -> Remote:
+                found = Remote(url)
+                found.client.close()
+                found.client = client
+                client.close = lambda: None  # type: ignore[method-assign]  # one serves all commands of a test
+                return found
+
+            monkeypatch.setattr("embconv.cli.registries.remote", remote)
+            monkeypatch.setenv("EMBCONV_REGISTRY", URL)
+            yield request.param
+    else:
+        yield request.param
 
 
 @pytest.fixture

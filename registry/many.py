@@ -1,0 +1,245 @@
+"""Many files at once: looked at on every core, brought to the disk together, put into the database a few hundred at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from embconv.converters import EmbconvError
+from embconv.converters.convert import Failure, failure
+from embconv.converters.display import quoted
+from embconv.converters.errors import NotAnEmbedding
+from embconv.converters.folders import PICTURES
+from embconv.converters.hashes import hashes
+from embconv.converters.limits import WHOLE_READ
+from embconv.converters.paths import suffix_of
+from embconv.converters.processes import spread
+from embconv.converters.sidecars import hints_beside
+from embconv.converters.source import Source
+
+from .blobs import Blobs
+from .checksums import checksums
+from .errors import Blocked, RegistryError
+from .ingest import ingest
+from .model import Addition, Arrival, Arrived, Ingested, Origin, Prepared, Refusal
+from .prepare import file_name, prepare_opened, refusal_of
+from .shelf import Shelf
+from .store import Store, arrive, known_file, refuse
+from .times import now
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+CHUNK = 256  # files that reach the disk and the database together
+FEW = 32     # so few files are done before a second process has started
+WATCH = "embconv-watch-parent"
+DISK = ("storage_full", "storage_failed", "busy", "no_store")
+Said = Callable[[str, Prepared], Arrival]  # a path and what it holds, with what is said of it
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """One path as a worker saw it: prepared and its bytes kept, or known already, or refused."""
+
+    path: str
+    prepared: Prepared | None = None
+    known: Addition | None = None
+    refusal: Refusal | None = None
+    error: Failure | None = None
+
+
+class Sums:
+    """A1111's checksums of many embeddings, computed together; until then their place in the queue stands for each."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+
+    def later(self, values: list[bytes]) -> list[str]:
+        """For prepare_opened."""
+        first = len(self._waiting)
+        self._waiting += values
+        return [str(place) for place in range(first, len(self._waiting))]
+
+    def filled(self, seen: list[Seen]) -> list[Seen]:
+        """The same with the checksums in their places."""
+        found = checksums(self._waiting)
+        return [replace(each, prepared=self._with(each.prepared, found)) if each.prepared else each for each in seen]
+
+    def _with(self, prepared: Prepared, found: list[str]) -> Prepared:
+        done = (replace(e, checksums=tuple(dict.fromkeys(found[int(place)] for place in e.checksums))) for e in prepared.embeddings)
+        return replace(prepared, embeddings=tuple(done))
+
+
+def ingest_many(
+    store: Store,
+    blobs: Blobs,
+    paths: Sequence[str],
+    *,
+    done: Callable[[Addition], None],
+    role: str | None = None,
+    tags: tuple[str, ...] = (),
+    origin: Callable[[str], Origin | None] | None = None,
+    workers: int | None = None,
+) -> list[Addition]:
+    """Remember many files; `done` hears of each as it is safe. No bad one stops the rest. `origin` says where each came from."""
+    count = min(workers or 2 * (os.cpu_count() or 1), max(1, len(paths) // FEW))  # half of them wait for the disk
+    size = min(CHUNK, max(1, -(-len(paths) // count)))
+    chunks = [list(paths[i : i + size]) for i in range(0, len(paths), size)]
+
+    def said(path: str, prepared: Prepared) -> Arrival:
+        return Arrival(prepared=prepared, role=role, tags=tags, origin=origin(path) if origin else None)
+
+    found: list[Addition] = []
+    for packed in spread(partial(look, home=store.home, cheap=not (role or tags or origin)), chunks, count=count):
+        seen = msgspec.msgpack.decode(packed, type=list[Seen]) if isinstance(packed, bytes) else packed
+        additions = settle(store, blobs, seen, said)
+        found += additions
+        for addition in additions:
+            done(addition)
+    return found
+
+
+def look(paths: list[str], home: str, cheap: bool) -> bytes | list[Seen]:
+    """Look at some files and keep the bytes of those that are embeddings. Runs in another process: it opens its own store."""
+    sums, parent = Sums(), watch_parent()
+    with Store(home, create=False) as store, Shelf(Blobs(home)) as shelf:
+        seen = [glance(path, store, shelf, sums, cheap) for path in paths]
+        must_have(parent)
+        lost = shelf.publish()
+    seen = [failed(each, lost[each.prepared.sha256]) if each.prepared and each.prepared.sha256 in lost else each for each in seen]
+    seen = sums.filled(seen)
+    try:
+        return msgspec.msgpack.encode(seen)
+    except UnicodeEncodeError:  # a path that is no UTF-8
+        return seen
+
+
+def watch_parent() -> int:
+    """End this process soon after the one that started it was killed: nobody would ever take its results. The parent's id."""
+    parent, watching = os.getppid(), any(thread.name == WATCH for thread in threading.enumerate())
+    if multiprocessing.parent_process() is not None and not watching:
+
+        def watch() -> None:
+            while True:
+                time.sleep(0.2)
+                must_have(parent)
+
+        threading.Thread(target=watch, name=WATCH, daemon=True).start()
+    return parent
+
+
+def must_have(parent: int) -> None:
+    """End this process where its parent has ended; temporary files are swept at the next start."""
+    if multiprocessing.parent_process() is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def glance(path: str, store: Store, shelf: Shelf, sums: Sums, cheap: bool) -> Seen:
+    """One file: what it holds, with its bytes on the shelf."""
+    try:
+        with Source(path, file_name(path)) as opened:
+            return take(path, opened, store, shelf, sums, cheap)
+    except RegistryError as exc:
+        return failed(Seen(path=path), exc)
+    except EmbconvError as exc:  # it cannot even be read
+        return Seen(path=path, error=failure(path, exc).error)
+    except UnicodeError:
+        says = f"The name of {quoted(path)} is no UTF-8."
+        return Seen(path=path, error=Failure("unreadable_file", says, "Rename it."))
+
+
+def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, cheap: bool) -> Seen:
+    """An open file: known, prepared or refused."""
+    try:
+        computed = hashes(opened) if opened.size <= WHOLE_READ else None
+        known = known_file(store.read, computed.sha256, opened.name) if computed and cheap else None
+        if computed and known and not hints_beside(path):
+            digests, triggers = zip(*known, strict=True)
+            return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
+        prepared = prepare_opened(opened, beside=path, computed=computed, sums=sums.later)
+        shelf.put(opened, prepared.sha256)
+        return Seen(path=path, prepared=prepared)
+    except RegistryError:
+        raise
+    except (EmbconvError, RecursionError) as exc:
+        if isinstance(exc, NotAnEmbedding) and suffix_of(path).lower() in PICTURES:
+            return Seen(path=path)
+        error = exc if isinstance(exc, EmbconvError) else EmbconvError(f"{quoted(opened.name)} is nested too deeply.")
+        return Seen(path=path, refusal=refusal_of(opened, error), error=failure(path, error).error)
+
+
+def failed(seen: Seen, exc: EmbconvError) -> Seen:
+    """What the disk did not take."""
+    return Seen(path=seen.path, error=Failure(exc.code, exc.says, exc.hint))
+
+
+def settle(store: Store, blobs: Blobs, seen: list[Seen], said: Said) -> list[Addition]:
+    """Put what was seen into the database, in one write, and say what became of each."""
+    arrivals = {each.path: said(each.path, each.prepared) for each in seen if each.prepared}
+
+    def work(db: Database) -> dict[str, Arrived | EmbconvError]:
+        for each in seen:
+            if each.refusal:
+                refuse(db, each.refusal)
+        here = {path: arrival for path, arrival in arrivals.items() if blobs.has(arrival.prepared.sha256)}
+        return dict(zip(here, arrive(db, here.values(), now()), strict=True))
+
+    try:
+        came = store.write(work)
+    except RegistryError as exc:
+        came = dict.fromkeys(arrivals, exc)
+    return [addition(each, came.get(each.path)) or alone(store, blobs, each.path, arrivals[each.path]) for each in seen]
+
+
+def addition(seen: Seen, came: Arrived | EmbconvError | None) -> Addition | None:
+    """What became of one; None where somebody has removed its bytes since they were put on the shelf."""
+    if seen.known:
+        return seen.known
+    if seen.error:
+        status = "refused" if seen.refusal or seen.error.code not in DISK else "failed"
+        return Addition(path=seen.path, status=status, error=seen.error)
+    if seen.prepared is None:
+        return Addition(path=seen.path, status="passed_over")
+    if came is None or isinstance(came, Blocked):
+        return None
+    if isinstance(came, EmbconvError):
+        return Addition(path=seen.path, status="failed", error=failure(seen.path, came).error)
+    embeddings = seen.prepared.embeddings
+    return Addition(
+        path=seen.path,
+        status="added" if came.added else "known",
+        digests=tuple(f"emb:{embedding.digest}" for embedding in embeddings),
+        triggers=tuple(embedding.trigger for embedding in embeddings),
+        sha256=seen.prepared.sha256,
+    )
+
+
+def alone(store: Store, blobs: Blobs, path: str, arrival: Arrival) -> Addition:
+    """One file by itself: its bytes went, or it is blocked, which is written down."""
+    try:
+        result = ingest(store, blobs, path, role=arrival.role, tags=arrival.tags, origin=arrival.origin)
+    except EmbconvError as exc:
+        return Addition(path=path, status="failed" if exc.code in DISK else "refused", error=failure(path, exc).error)
+    return addition_of(path, result)
+
+
+def addition_of(path: str, result: Ingested) -> Addition:
+    """What ingest made of one file, as one of many."""
+    entries = [msgspec.json.decode(raw, type=Called) for raw in result.embeddings]
+    return Addition(path=path, status=result.status, digests=tuple(entry.digest for entry in entries),
+                    triggers=tuple(entry.trigger for entry in entries), sha256=result.file.sha256)  # fmt: skip
+
+
+class Called(Struct, frozen=True):
+    """The part of an Entry that an addition names."""
+
+    digest: str
+    trigger: str

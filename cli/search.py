@@ -67,8 +67,8 @@ def command(
 ) -> None:  # fmt: skip
     """Find embeddings by words of their names, triggers, creators, tags, titles and notes, and by what they are.
 
-    All WORDS must be there, the last may be the beginning of one, and "two words" in quotes stand together. Without WORDS
-    everything is found, the newest first.
+    All WORDS must be there, the last may be the beginning of one, and '"two words"', in quotes inside quotes, stand together.
+    Without WORDS everything is found, the newest first.
     """
     one_way(as_document, as_lines, quiet)
     if everything and (given["limit"] or given["cursor"]):

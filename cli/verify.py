@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from embconv.converters.bases import counted
 from embconv.converters.display import printable
 
-from .app import Param, app, as_json, one_way, reports
+from .app import Param, app, as_json, one_way, progress, reports
 from .registries import at_registry, opened
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def command(
     """
     one_way(as_document, as_lines, quiet)
     with opened(home, registry, key_file, json=as_document or as_lines) as found:
-        report = found.verify(sample=sample, repair=repair, done=lambda checked: None)
+        total = found.search([("limit", "1")]).total if sys.stderr.isatty() else 0  # about as many files as embeddings
+        advance, stop = progress(total, "Verifying")
+        try:
+            report = found.verify(sample=sample, repair=repair, done=lambda checked: advance())
+        finally:
+            stop()
     if as_lines:
         click.echo("".join(f"{as_json(problem)}\n" for problem in report.problems), nl=False)
     elif as_document:

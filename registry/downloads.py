@@ -23,6 +23,7 @@ FRESH = (b"cache-control", b"no-cache")       # it may be kept, and is asked for
 PRIVATE = (b"cache-control", b"no-store")
 FOREVER = b"max-age=31536000, immutable"      # what is called by its own hash never changes
 PIECE = 1 << 18
+STALLED = 60.0                                # seconds in which a caller takes nothing
 SMALL = 1 << 16                               # sent in one piece, read at once
 RANGE = re.compile(rb"bytes\s*=\s*(?:(\d{1,30})\s*-\s*(\d{0,30})|-\s*(\d{1,30}))\s*")
 TAGS = re.compile(rb'(?:W/)?("[^"]*")')
@@ -69,21 +70,30 @@ class Sending:
         self.headers = [*headers, (b"content-length", b"%d" % count)]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        left = self.count if scope["method"] != "HEAD" else 0
+        sent, gone = 0, asyncio.ensure_future(departure(receive))
         try:
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-            loop = asyncio.get_running_loop()
-            while left > 0:
-                piece = await loop.run_in_executor(self.threads, self.file.read, min(PIECE, left))
-                left -= len(piece)
-                if not piece:
-                    raise EOFError("a file became shorter while it was sent")
-                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
             if self.count == 0 or scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            loop = asyncio.get_running_loop()
+            while sent < self.count and not gone.done():
+                piece = await loop.run_in_executor(self.threads, self.file.read, min(PIECE, self.count - sent))
+                if not piece:
+                    raise EOFError("a file became shorter while it was sent")
+                sent += len(piece)
+                async with asyncio.timeout(STALLED):
+                    await send({"type": "http.response.body", "body": piece, "more_body": sent < self.count})
         finally:
+            gone.cancel()
             self.file.close()
-            self.done(self.count - left if scope["method"] != "HEAD" else 0)
+            self.done(sent)
+
+
+async def departure(receive: Any) -> None:
+    """Wait until the caller is gone; a server takes what is sent to nobody without a word."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def as_json(value: Any, *, status: int = 200, headers: Sequence[Header] = (FRESH,)) -> Reply:

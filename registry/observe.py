@@ -45,14 +45,14 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Log:
-    """Lines of JSON, those of `level` and above, to `stream`."""
+    """Lines of JSON, those of `level` and above, to `stream`. What it gets is written by `flush`, many lines in one go."""
 
     def __init__(self, level: str, stream: TextIO | None = None) -> None:
         self._least = LOG_LEVELS.index(level)
         self._stream = stream if stream is not None else sys.stderr
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder().encode_lines
         self._second, self._stamp = 0, ""
-        self._lines: list[bytes] = []
+        self._lines: list[Line] = []
         self._lock = threading.Lock()
 
     def takes(self, level: str) -> bool:
@@ -60,14 +60,14 @@ class Log:
         return LOG_LEVELS.index(level) >= self._least
 
     def write(self, level: str, event: str, **facts: Any) -> None:
-        """Write a line now."""
+        """Write a line now, after those that wait."""
         if self.takes(level):
-            self._lines.append(self._encode(Line(at=self._now(), level=level, event=event, **facts)))
+            self.note(Line(self.now(), level, event, **facts))
             self.flush()
 
-    def request(self, level: str, **facts: Any) -> bool:
-        """Note the line of a request; True where somebody is to call `flush` soon. Many are written with one call of the system."""
-        self._lines.append(self._encode(Line(at=self._now(), level=level, event="request", **facts)))
+    def note(self, line: Line) -> bool:
+        """Keep a line until somebody calls `flush`; True where it is the first, so that somebody has to."""
+        self._lines.append(line)
         return len(self._lines) == 1
 
     def flush(self) -> None:
@@ -77,7 +77,7 @@ class Log:
             if not lines:
                 return
             try:
-                self._stream.write(b"\n".join([*lines, b""]).decode())
+                self._stream.write(self._encode(lines).decode())
                 self._stream.flush()
             except (OSError, ValueError):  # closed, or its disk is full
                 return
@@ -86,11 +86,13 @@ class Log:
         """A mistake of ours, with all that is known of it."""
         self.write("error", "failure", request=request, detail="".join(traceback.format_exception(exc)))
 
-    def _now(self) -> str:
+    def now(self) -> str:
+        """The moment, as the lines have it."""
         moment = time.time()
-        if int(moment) != self._second:
-            self._second = int(moment)
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        second = int(moment)
+        if second != self._second:
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
         return f"{self._stamp}.{int(moment * 1000) % 1000:03d}Z"
 
 

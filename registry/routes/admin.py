@@ -22,7 +22,7 @@ from ..problems import BadRequest, NotJson, TooSlow
 from ..settings import SHARE, share_of
 from ..store import list_keys, refusals
 from ..times import now
-from ..verify import Problem, verify
+from ..verify import verify
 from .call import Body, Service, asked, base_url, flag, json_body, service_of, whole, writing
 from .operation import Answer, Call, Operation, Parameter, serves
 from .said import TEXT
@@ -147,6 +147,15 @@ def refusals_list(request: Call) -> ASGIApp:
     return as_json(Refusals(items=items, next=following), headers=(PRIVATE, *link))
 
 
+class Defect(Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be. `kind`: database, missing, rotten, changed, orphan, stale or index; `ref` names what."""
+
+    kind: str
+    ref: str
+    says: str
+    repaired: bool
+
+
 class Verified(Struct, frozen=True, kw_only=True):
     """What a verification found; `good` where everything is right or was put right."""
 
@@ -154,7 +163,7 @@ class Verified(Struct, frozen=True, kw_only=True):
     files: int
     checked: int
     embeddings: int
-    problems: tuple[Problem, ...]
+    problems: tuple[Defect, ...]
 
 
 VERIFY = Operation(
@@ -173,7 +182,8 @@ async def verify_registry(request: Call) -> ASGIApp:
     service, sample, repair = service_of(request), asked(request, "sample"), flag(request, "repair")
     part = 1.0 if sample is None else share_of("sample", sample)
     report = await writing(request, partial(verify, service.store, service.blobs, sample=part, repair=repair))
-    return as_json(Verified(good=report.good, **asdict(report)), headers=(PRIVATE,))
+    facts = {**asdict(report), "problems": tuple(Defect(**asdict(problem)) for problem in report.problems)}
+    return as_json(Verified(good=report.good, **facts), headers=(PRIVATE,))
 
 
 BACKUP = Operation(

@@ -56,7 +56,7 @@ PARAMETERS = (
     filtering("nsfw", "The level; any of several.", words(*NSFW, UNRATED)),
     filtering("origin", "Where it comes from: a source, `any` or `none`."),
     Parameter(name="vectors", says="Of so many vectors: `8`, `2..8`, `8..`, `..4`.", example="2..8",
-              schema={**TEXT, "pattern": r"^([0-9]{1,4}(\.\.)?|\.\.[0-9]{1,4})$"}),
+              schema={**TEXT, "pattern": r"^([0-9]{1,6}(\.\.[0-9]{0,6})?|\.\.[0-9]{1,6})$"}),
     Parameter(name="added_after", says="Added after a day or a moment.", example="2026-11-26", schema={**TEXT, "format": "date"}),
     Parameter(name="sort", says="relevance (where there are words), added, name, downloads or vectors; a leading `-` turns it round.",
               schema=words(*SORTS, *(f"-{sort}" for sort in SORTS))),

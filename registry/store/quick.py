@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 DIGEST = re.compile(r"(?:emb:)?([0-9a-f]{64})")
 HEX = re.compile(r"[0-9a-f]{1,128}")
 BY_DIGEST = "SELECT d.document FROM embeddings e JOIN documents d ON d.id = e.id WHERE e.digest = ? AND e.state = 'present'"
-HIT = (
-    "SELECT h.kind, h.claim, f.sha256, e.digest, d.document FROM hashes h CROSS JOIN embeddings e ON e.id = h.embedding_id"
-    " CROSS JOIN documents d ON d.id = e.id LEFT JOIN files f ON f.id = h.file_id WHERE h.value = ? AND e.state = 'present'"
-)
+HIT = "SELECT h.kind, h.claim, h.file_id, d.document FROM hashes h CROSS JOIN documents d ON d.id = h.embedding_id WHERE h.value = ?"
+DIGEST_AT = slice(11, 79)  # every document begins with its digest: {"digest":"emb:...
 Found = list[tuple[Match, bytes]]
 
 
@@ -40,11 +38,19 @@ def matching(db: Database, value: str) -> Found:
         every = documents_by_digest(db, [match.digest for match in some])
         return [(match, every[match.digest]) for match in some if match.digest in every]
     best: dict[tuple[str, str, str | None], tuple[Match, bytes]] = {}
-    for kind, claim, sha256, digest, text in db.execute(HIT, (bare,)):
+    for kind, claim, file_id, text in db.execute(HIT, (bare,)).fetchall():  # what was removed has no document
+        digest = text[DIGEST_AT].decode()
+        sha256 = bare if kind == "sha256" and not claim else sha256_of(db, file_id)
         known = best.get((digest, kind, sha256))
         if known is None or known[0].claim:  # what was computed outweighs the same as a claim
-            best[digest, kind, sha256] = Match(kind=kind, claim=bool(claim), sha256=sha256, digest=f"emb:{digest}"), text
+            best[digest, kind, sha256] = Match(kind=kind, claim=bool(claim), sha256=sha256, digest=digest), text
     row = db.execute(BY_DIGEST, (bare,)).fetchone() if len(bare) == 64 and not best else None  # no hash of a file is a digest too
     if row is not None:
         return [(Match(kind="digest", claim=False, sha256=None, digest=f"emb:{bare}"), row[0])]
     return sorted(best.values(), key=lambda each: (each[0].claim, each[0].kind, each[0].digest, each[0].sha256 or ""))
+
+
+def sha256_of(db: Database, file_id: int) -> str | None:
+    """The file of which a hash is, or that claims it."""
+    row = db.execute("SELECT sha256 FROM files WHERE id = ?", (file_id,)).fetchone()
+    return row[0] if row else None

@@ -85,6 +85,31 @@ def test_what_means_nothing_is_a_usage_error(folder: Path, embconv: Run, home: P
     assert not home.exists()
 
 
+def test_a_key_is_not_sent_in_the_clear_without_a_word(folder: Path, embconv: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBCONV_REGISTRY", "http://registry.invalid")
+    assert "Note:" not in embconv("search").err
+    monkeypatch.setenv("EMBCONV_KEY", "embconv_secret")
+    said = embconv("search")
+    assert (said.code, "[unreachable]" in said.err) == (2, True)
+    assert "Note: the key goes over http" in said.err
+    assert "embconv_secret" not in said.err
+    monkeypatch.setenv("EMBCONV_REGISTRY", "https://registry.invalid")
+    assert "Note:" not in embconv("search").err
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nline", "schlüssel", "a\tb"])
+def test_what_is_no_key_is_never_sent(folder: Path, embconv: Run, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("EMBCONV_REGISTRY", "http://127.0.0.1:1")
+    Path("key.txt").write_text(key, "utf-8")
+    said = embconv("search", "--key-file", "key.txt")
+    assert said.code == 2
+    assert "holds no key" in said.err
+    assert embconv("search", "--key-file", "no-such.txt").code == 2
+    monkeypatch.delenv("EMBCONV_REGISTRY")
+    assert "--key-file is for a --registry" in embconv("search", "--key-file", "key.txt").err
+    assert "Choose one of --home and --registry" in embconv("search", "--home", "x", "--registry", "http://x").err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
 def test_ctrl_c_ends_it(folder: Path) -> None:
     with subprocess.Popen(

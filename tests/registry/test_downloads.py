@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconv.registry.downloads import disposition, etag, part, unchanged
+from embconv.registry import downloads
+from embconv.registry.downloads import PIECE, Sending, disposition, etag, part, unchanged
 from embconv.registry.problems import BadRange
 
 TAG = etag("ab" * 32)
@@ -65,6 +70,65 @@ def test_an_endless_range_costs_nothing() -> None:
         with contextlib.suppress(BadRange):
             part([(b"range", asked)], TAG, SIZE)
         assert time.perf_counter() - start < 0.005
+
+
+class Caller:
+    """Takes `most` messages of a body, then goes away, or takes nothing more."""
+
+    def __init__(self, most: int, *, stays: bool = False) -> None:
+        self.most, self.stays, self.body, self.gone = most, stays, b"", asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] != "http.response.body":
+            return
+        self.most -= 1
+        if self.most < 0 and self.stays:
+            await asyncio.Event().wait()
+        if self.most < 0:
+            self.gone.set()
+            return
+        self.body += message["body"]
+
+
+def sending(data: bytes, caller: Caller, method: str = "GET") -> tuple[bytes, list[int], bool]:
+    """What the caller got, what was counted, whether the file was closed."""
+    counted: list[int] = []
+    file = io.BytesIO(data)
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            await Sending(file, len(data), threads, status=200, headers=[], done=counted.append)({"method": method}, caller.receive, caller.send)
+
+    try:
+        asyncio.run(run())
+    finally:
+        assert file.closed
+    return caller.body, counted, file.closed
+
+
+def test_a_file_is_sent_whole() -> None:
+    data = bytes(range(256)) * 4096
+    assert sending(data, Caller(100)) == (data, [len(data)], True)
+
+
+def test_nothing_is_read_for_a_caller_who_left() -> None:
+    body, (counted,), _ = sending(bytes(40 * PIECE), Caller(3))
+    assert (len(body), counted <= 6 * PIECE) == (3 * PIECE, True)
+
+
+def test_a_caller_who_takes_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat H12: slow clients hold nothing for ever."""
+    monkeypatch.setattr(downloads, "STALLED", 0.1)
+    with pytest.raises(TimeoutError):
+        sending(bytes(40 * PIECE), Caller(3, stays=True))
+
+
+def test_a_head_sends_nothing() -> None:
+    assert sending(bytes(3 * PIECE), Caller(9), "HEAD") == (b"", [0], True)
 
 
 @pytest.mark.parametrize(

@@ -450,7 +450,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(home: str) -> 
                     here = False
                 assert expected is None or here is expected
             assert verify(store, blobs).problems == ()
-            assert os.listdir(blobs.temporary) == []
+            assert not os.path.isdir(blobs.temporary) or os.listdir(blobs.temporary) == []  # it may have been killed before it made any
     assert len(there) > 20
 
 

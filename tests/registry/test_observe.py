@@ -9,7 +9,7 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from embconv.registry.observe import BOUNDS, Ids, Log, Numbers
+from embconv.registry.observe import BOUNDS, Ids, Line, Log, Numbers
 
 
 @pytest.mark.parametrize("given", [b"abc", b"A-1.b_2", b"0" * 64, b"b1946ac9-92f5-4f6c-9b3e-0242ac120002"])
@@ -62,7 +62,7 @@ def test_a_mistake_is_logged_with_where_it_was_made() -> None:
 def test_lines_of_requests_are_written_together() -> None:
     stream = io.StringIO()
     log = Log("info", stream)
-    assert [log.request("info", path=f"/{place}") for place in range(3)] == [True, False, False]
+    assert [log.note(Line(log.now(), "info", "request", path=f"/{place}")) for place in range(3)] == [True, False, False]
     assert stream.getvalue() == ""
     log.flush()
     assert [json.loads(line)["path"] for line in stream.getvalue().splitlines()] == ["/0", "/1", "/2"]

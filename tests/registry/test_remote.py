@@ -130,7 +130,7 @@ def test_a_large_file_that_is_no_embedding_is_not_sent(tmp_path: Path) -> None:
 # what goes wrong
 
 
-KINDS = sorted({kind for kind in STATUS if "code" in vars(kind) and kind is not EmbconvError}, key=lambda kind: kind.code)
+KINDS = sorted({kind for kind in STATUS if "code" in vars(kind) and kind is not EmbconvError}, key=lambda kind: (kind.code, kind.__name__))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

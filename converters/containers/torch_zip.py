@@ -10,6 +10,7 @@ from ..model import Contents, Node, Outline
 from ..source import Source
 from .allowed import Inert
 from .container import Container
+from .moulds import alike, learned
 from .pickles import load
 from .torch_zip_write import write
 from .usual import load_usual
@@ -29,14 +30,12 @@ def read(source: Source) -> Contents:
 
     A part read out of a storage larger than WHOLE_READ is not covered by any CRC.
     """
-    archive = Archive(source)
-    root = archive.root
-    records = {key: archive.whole(entry) for key, entry in archive.entries.items() if not key.startswith("data/")}
-    storages = Storages(source.name)
+    archive = alike(source) or learned(Archive(source))
+    records, storages = archive.small(), Storages(source.name)
     root_node, carried = _pickled(records["data.pkl"], source.name, storages)
     big = _big_endian(source.name, records)
     runs = carried | {s.key: archive.run(s, big_endian=big) for s in storages.seen.values()}
-    outline = Outline(container="torch_zip", root=root_node, archive_root=root, members=tuple(sorted(records)))
+    outline = Outline(container="torch_zip", root=root_node, archive_root=archive.root, members=tuple(sorted(records)))
     return Contents(outline, fetcher(source.name, runs))
 
 

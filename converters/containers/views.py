@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import prod
 
 from msgspec import Struct
@@ -48,6 +49,13 @@ class Storage(Struct):
     untyped: bool = False
 
 
+def must_be(storage: Storage, size: int | None, name: str) -> None:
+    """UnreadableFile unless the record of a storage is there, and exactly as large as the pickle says."""
+    if size != storage.numel * SIZES[storage.dtype or "U8"]:
+        raise UnreadableFile(name, f"storage {storage.key} is missing or has another size than its pickle says")
+
+
+@lru_cache(maxsize=256)  # as below: a folder holds few sizes of tensors
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of C order, in elements."""
     strides, step = [], 1
@@ -62,6 +70,7 @@ def fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return c_strides(shape[::-1])[::-1]
 
 
+@lru_cache(maxsize=256)
 def is_c_order(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
     """Axes of one element may have any stride."""
     if strides is None or 0 in shape:
@@ -82,6 +91,11 @@ def check_view(numel: int, offset: object, shape: object, strides: object) -> No
     assert isinstance(strides, tuple)
     if len(shape) != len(strides) or len(shape) > RANK:
         raise ValueError(f"a tensor has {len(shape)} sizes and {len(strides)} strides; at most {RANK} are read")
+    _check_inside(numel, offset, shape, strides)
+
+
+@lru_cache(maxsize=256)  # what it takes are natural numbers by now, not the True that equals 1
+def _check_inside(numel: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
     if 0 in shape:
         if offset > numel:
             raise ValueError("an empty tensor begins beyond its storage")
@@ -98,7 +112,7 @@ def check_view(numel: int, offset: object, shape: object, strides: object) -> No
 
 
 def _naturals(values: object) -> bool:
-    return type(values) is tuple and all(type(v) is int and 0 <= v < 1 << 62 for v in values)
+    return type(values) is tuple and set(map(type, values)) <= {int} and 0 <= min(values, default=0) <= max(values, default=0) < 1 << 62
 
 
 def view(storage: Storage, offset: object, shape: object, strides: object, dtype: str | None = None) -> TensorInfo:
@@ -147,13 +161,12 @@ def swapped(data: bytes, size: int) -> bytes:
 
 def gather(info: TensorInfo, numel: int, read: Read, *, big_endian: bool = False) -> bytes:
     """The numbers of one view in C order, little endian; reads no byte outside the range it spans."""
-    strides = c_strides(info.shape) if info.strides is None else info.strides
-    check_view(numel, info.offset, info.shape, strides)
-    item = SIZES[info.dtype]
-    if is_c_order(info.shape, info.strides):
-        data = read(info.offset * item, prod(info.shape) * item)
+    shape, strides, item = info.shape, info.strides, SIZES[info.dtype]
+    check_view(numel, info.offset, shape, c_strides(shape) if strides is None else strides)
+    if strides is None or is_c_order(shape, strides):
+        data = read(info.offset * item, prod(shape) * item)
     else:
-        data = _picked(info.shape, strides, read(info.offset * item, _span(info.shape, strides) * item), item)
+        data = _picked(shape, strides, read(info.offset * item, _span(shape, strides) * item), item)
     return swapped(data, item) if big_endian else data
 
 

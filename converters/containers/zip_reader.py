@@ -13,9 +13,8 @@ from msgspec import Struct
 
 from ..errors import NotAnEmbedding, TooLarge, UnreadableFile
 from ..limits import MIB, PICKLE_BYTES, WHOLE_READ, ZIP_ENTRIES, ZIP_INFLATED
-from ..model import SIZES
 from ..source import Source
-from .views import Run, Storage
+from .views import Run, Storage, must_be
 
 # PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.16
 LOCAL, LOCAL_SIG = Layout("<4s5H3I2H"), b"PK\3\4"
@@ -239,6 +238,10 @@ class Archive:
             if entry.size > limit:
                 raise TooLarge(self.name, f"bytes in {entry.name}", entry.size, limit)
 
+    def small(self) -> dict[str, bytes]:
+        """All entries but the storages."""
+        return {key: self.whole(entry) for key, entry in self.entries.items() if not key.startswith("data/")}
+
     def whole(self, entry: Entry) -> bytes:
         """All bytes of one entry, its CRC checked."""
         data = self._inflated(entry) if entry.method == DEFLATED else self.source.read(entry.start, entry.packed)
@@ -266,10 +269,9 @@ class Archive:
     def run(self, storage: Storage, *, big_endian: bool) -> Run:
         """The record of one storage, which must be exactly as large as the pickle says."""
         entry = self.entries.get(f"data/{storage.key}")
-        dtype = storage.dtype or "U8"
-        if entry is None or entry.size != storage.numel * SIZES[dtype]:
-            raise UnreadableFile(self.name, f"storage {storage.key} is missing or has another size than its pickle says")
-        return Run(dtype, storage.numel, self._reader(entry), big_endian)
+        must_be(storage, None if entry is None else entry.size, self.name)
+        assert entry
+        return Run(storage.dtype or "U8", storage.numel, self._reader(entry), big_endian)
 
     def _reader(self, entry: Entry) -> Callable[[int, int], bytes]:
         kept: list[bytes] = []  # what was inflated (all of it together is bounded), or nothing of what was stored

@@ -76,22 +76,34 @@ def reports(command: F) -> F:
 def print_json(reports: list[Any], *, lines: bool) -> None:
     """Several reports as lines, or as one document: an object for one, an array for more."""
     if lines:
-        click.echo("".join(f"{as_json(item)}\n" for item in reports), nl=False)
+        click.echo(json_lines(reports), nl=False)
     else:
         click.echo(as_json(reports[0] if len(reports) == 1 else reports, indent=2))
 
 
+def json_lines(reports: list[Any]) -> str:
+    """One JSON document on each line, as `as_json` makes them; all at once where every character is plain."""
+    from msgspec.json import Encoder
+
+    with contextlib.suppress(UnicodeEncodeError):
+        plain = Encoder().encode_lines(reports)
+        if plain.isascii() and b"\x7f" not in plain:
+            return plain.decode()
+    return "".join(f"{as_json(report)}\n" for report in reports)
+
+
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """JSON in which every character that is not printable is an escape, also half of one from a name that is no UTF-8."""
-    import json
-
-    from msgspec import to_builtins
     from msgspec.json import encode
 
     with contextlib.suppress(UnicodeEncodeError):
         plain = encode(value)
         if indent is None and plain.isascii() and b"\x7f" not in plain:
             return plain.decode()
+    import json
+
+    from msgspec import to_builtins
+
     text = json.dumps(to_builtins(value), ensure_ascii=False, indent=indent)
     return text if text.isascii() else "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 

@@ -51,10 +51,15 @@ def meant(word: str) -> str:
 
 
 def _through_click() -> int:
+    import gc
+
+    gc.disable()  # looking for garbage while importing takes a tenth of the time, and there is none
     from click import Abort, ClickException
 
     from .app import app
 
+    gc.freeze()
+    gc.enable()
     try:
         code = app.main(prog_name="embconv", standalone_mode=False)
     except ClickException as exc:

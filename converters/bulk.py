@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import msgspec
@@ -25,9 +25,8 @@ FEW = 32        # so few files are done before a second process has started
 
 def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcome], None], workers: int | None = None) -> list[Outcome]:
     """Convert every unit; `done` hears of each outcome as it comes. The list is in the order of the units."""
-    count = min(workers or 2 * (os.cpu_count() or 1), max(1, len(units) // FEW))  # half of them wait for the disk
-    size = min(CHUNK, max(1, -(-len(units) // count)))
-    chunks = [units[i : i + size] for i in range(0, len(units), size)]
+    count = min(workers or 1 + (os.cpu_count() or 1), max(1, len(units) // FEW))  # one more, for some of them wait for the disk
+    chunks = list(chunked(units, count))
     found: list[Outcome] = []
     for packed in spread(partial(convert_packed, options=options), chunks, count=count):
         outcomes = msgspec.msgpack.decode(packed, type=list[Outcome]) if isinstance(packed, bytes) else packed
@@ -35,6 +34,15 @@ def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcom
         for outcome in outcomes:
             done(outcome)
     return found
+
+
+def chunked(units: list[Unit], count: int) -> Iterator[list[Unit]]:
+    """The work for `count` processes, in pieces that become smaller towards the end, so that all end at about the same time."""
+    at = 0
+    while at < len(units):
+        size = max(FEW, min(CHUNK, (len(units) - at) // (2 * count)))
+        yield units[at : at + size]
+        at += size
 
 
 def convert_packed(units: list[Unit], options: Options) -> bytes | list[Outcome]:

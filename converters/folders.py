@@ -48,8 +48,15 @@ def find(folder: str, *, suffix: str, recursive: bool, out: str | None) -> Found
     found, special, trouble = walk(folder, recursive=recursive, but=out)
     files = [path for path in found if is_candidate(path)]
     halves = pairs_in(files)
-    seconds, homes = set(halves.values()), {here: home_of(here, folder, out) for here in {os.path.dirname(path) for path in files}}
-    wanted = {path: os.path.join(homes[os.path.dirname(path)], stem_of(path) + suffix) for path in files if path not in seconds}
+    seconds, homes = set(halves.values()), dict[str, str]()
+    wanted: dict[str, str] = {}
+    for path in files:
+        if path in seconds:
+            continue
+        here, name = os.path.split(path)
+        if here not in homes:
+            homes[here] = home_of(here, folder, out)
+        wanted[path] = os.path.join(homes[here], stem_of(name) + suffix)
     telling = {os.path.dirname(path) for path in found if path.lower().endswith(SIDECAR_ENDINGS)}
     units = [unit(sources, target, halves, telling) for target, sources in meeting(wanted)]
     return Found(units=units, others=special + len(found) - len(files), trouble=trouble)
@@ -57,13 +64,16 @@ def find(folder: str, *, suffix: str, recursive: bool, out: str | None) -> Found
 
 def meeting(wanted: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
     """Each target with its sources; names that differ in case only are one, as most people's file systems have it."""
-    alike: dict[str, dict[str, list[str]]] = {}
+    alike: dict[tuple[str, str], dict[str, list[str]]] = {}
     for path, target in wanted.items():
         here, name = os.path.split(target)
-        alike.setdefault(os.path.join(here, name.casefold()), {}).setdefault(target, []).append(path)
+        alike.setdefault((here, name.casefold()), {}).setdefault(target, []).append(path)
     for spelled in alike.values():
+        if len(spelled) == 1:
+            yield from spelled.items()
+            continue
         there = [target for target, paths in spelled.items() if target in paths]
-        if len(spelled) == 1 or len(there) > 1:  # several that stand there already are told apart by this file system
+        if len(there) > 1:  # several that stand there already are told apart by this file system
             yield from spelled.items()
         else:
             yield next(iter(there or spelled)), [path for paths in spelled.values() for path in paths]
@@ -90,7 +100,7 @@ def unit(sources: list[str], target: str, halves: dict[str, str], telling: set[s
     """The files of one target; with the other half where there is one. `telling` are the folders with sidecars, if that is known."""
     if len(sources) == 1 and sources[0] in halves:
         return Unit(sources=(sources[0], halves[sources[0]]), target=target, pair=True)
-    told = telling is None or any(os.path.dirname(path) in telling for path in sources)
+    told = telling is None or (bool(telling) and any(os.path.dirname(path) in telling for path in sources))
     return Unit(sources=tuple(sorted(sources, key=precedence) if len(sources) > 1 else sources), target=target, told=told)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from embconv.converters import processes
-from embconv.converters.bulk import convert_units, counts
+from embconv.converters.bulk import CHUNK, FEW, chunked, convert_units, counts
 from embconv.converters.convert import Options, Outcome
 from embconv.converters.folders import CANDIDATES, PICTURES, Unit, find, first_half, meeting
 from embconv.converters.hashes import digest
@@ -179,7 +179,7 @@ def test_ctrl_c_waits_until_the_processes_are_there(monkeypatch: pytest.MonkeyPa
     units = [Unit(sources=(f"{i}.pt",), target=f"{i}.safetensors") for i in range(200)]
     with pytest.raises(KeyboardInterrupt):
         convert_units(units, Options(), done=lambda outcome: None, workers=2)
-    assert started == [2, 2]
+    assert started == [2 for _ in chunked(units, 2)]
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -429,6 +429,17 @@ def test_two_cores_are_used_where_it_pays(tmp_path: Path, monkeypatch: pytest.Mo
     assert [Path(outcome.path).name for outcome in outcomes] == sorted(os.listdir(folder))
     assert told == outcomes
     assert counts(outcomes) == {"converted": len(files_in(tmp_path / "out")), "refused": len([i for i in range(number) if i % 3 == 2])}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17])
+@pytest.mark.parametrize("number", [0, 1, 33, 400, 10_000])
+def test_the_work_is_cut_smaller_towards_the_end(number: int, count: int) -> None:
+    units = [Unit(sources=(f"{i}.pt",), target=f"{i}.safetensors") for i in range(number)]
+    chunks = list(chunked(units, count))
+    assert [unit for chunk in chunks for unit in chunk] == units
+    assert sorted(map(len, chunks), reverse=True) == list(map(len, chunks))
+    assert max(map(len, chunks), default=0) <= CHUNK
+    assert all(len(chunk) >= FEW for chunk in chunks[:-1])
 
 
 def test_one_core_and_two_write_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Sources: ComfyUI comfy/text_encoders/*, OneTrainer modules/modelSaver/*, the mod
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -129,6 +130,7 @@ for _key, _encoder in ENCODERS.items():
         BY_KEY[_name] = (*BY_KEY.get(_name, ()), _key)
 
 
+@lru_cache(maxsize=256)  # a folder holds few kinds of embedding
 def encoder_of(key: str, width: int) -> tuple[str, bool]:
     """The encoder that vectors of `width` under `key` are for, and whether the key agrees. The width decides."""
     named = BY_KEY.get(key, ())

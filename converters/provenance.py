@@ -21,6 +21,7 @@ ADDED = "embconv.added"  # names of the keys which we wrote and the source did n
 FOREIGN = "embconv.metadata"  # the source's own texts under keys that mean something else here
 SAID = "embconv.said"  # what the source said in A1111's fields, where the dictionary written says more
 SOURCES_KEPT = 16
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 Kind = TypeVar("Kind", SourceFile, Hint)
 KINDS: dict[str, tuple[type, ...]] = {
     "name": (str, type(None)),
@@ -77,7 +78,7 @@ def _a1111_fields(embedding: Embedding) -> dict[str, str]:
 
 def as_json(value: object) -> str:
     """A plain value as JSON text, the same for equal values."""
-    return msgspec.json.encode(value, order="deterministic").decode()
+    return _ENCODER.encode(value).decode()
 
 
 def _own(embedding: Embedding, digest: str, source: SourceFile | None) -> dict[str, str]:

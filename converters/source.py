@@ -79,6 +79,8 @@ class Source:
 
     def head(self, length: int) -> bytes:
         """The first `length` bytes, or all there are."""
+        if self._data is not None:
+            return self._data[:length]
         return self.read(0, min(length, self.size))
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ class Staging:
         if folder not in self._folders:
             make_folder(folder)
             self._folders.add(folder)
-        handle = None if overwrite else stage_unnamed(written, path)
+        handle = None if overwrite else stage_unnamed(written, path, folder)
         if handle is not None:
             self._unnamed[path] = handle
             return

@@ -157,9 +157,9 @@ def stage(written: Written, temporary: str, path: str, *, overwrite: bool = Fals
         raise CannotWrite(path, exc.strerror or str(exc)) from exc
 
 
-def stage_unnamed(written: Written, path: str) -> int | None:
+def stage_unnamed(written: Written, path: str, folder: str) -> int | None:
     """Write and prove what is to become `path` in a file without a name, which vanishes with its handle; None where there are none."""
-    handle = unnamed_in(folder_of(path)) if len(written.data) <= WHOLE_READ else None
+    handle = unnamed_in(folder) if len(written.data) <= WHOLE_READ else None
     if handle is None:
         return None
     try:

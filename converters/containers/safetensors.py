@@ -109,11 +109,11 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The spec forbids duplicate keys, the library takes the last one: two readers would see two files."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"its header has the key {quoted(key)} twice")
-        found[key] = value
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None goes on
+        raise ValueError(f"its header has the key {quoted(twice)} twice")
     return found
 
 
@@ -133,11 +133,12 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_natural
 def _metadata(found: object) -> dict[str, str]:
     if type(found) is not dict:
         raise ValueError("its __metadata__ is not a dictionary")
-    for key, value in found.items():
-        if type(value) is not str:
-            raise ValueError(f"its __metadata__ has something else than text under {quoted(key)}")
-        if not (key.isascii() and value.isascii()):
-            _encoded(key), _encoded(value)
+    if set(map(type, found.values())) - {str}:
+        other = next(key for key, value in found.items() if type(value) is not str)
+        raise ValueError(f"its __metadata__ has something else than text under {quoted(other)}")
+    if not ("".join(found).isascii() and "".join(found.values()).isascii()):
+        for text in (*found, *found.values()):
+            _encoded(text)
     return found
 
 
@@ -161,7 +162,7 @@ def _entry(file: str, name: str, entry: object) -> tuple[TensorInfo, Extent]:
 
 
 def _naturals(found: object) -> bool:
-    return type(found) is list and all(type(number) is int for number in found)
+    return type(found) is list and set(map(type, found)) <= {int}
 
 
 def _encoded(text: str) -> bytes:

@@ -31,7 +31,7 @@ def load_usual(data: bytes, persistent: Persistent) -> Node | None:
     if match is None:
         return None
     token, kind, key, length, place, *numbers, name, step, checkpoint, checkpoint_name = match.groups()
-    numel, rows, width, first, second = map(_number, numbers)
+    numel, rows, width, first, second = [_number(opcode) for opcode in numbers]
     if length[0] != len(place):
         return None
     storage = persistent(("storage", ALLOWED["torch", f"{kind.decode()}Storage"], key.decode(), place.decode(), numel))

@@ -47,14 +47,14 @@ def shared_fields(contents: Contents, root: dict[str, Any]) -> dict[str, Any]:
     extra = root.get(EXTRA)
     extra = extra if isinstance(extra, dict) else {}
     told = {key: value for key, value in extra.items() if isinstance(key, str) and isinstance(value, str)}
-    plain = {key: node for key, node in root.items() if is_plain(node)}
     name, training = root.get("name"), training_of(root)
     used = (PARAM, TOKEN, EXTRA, *(key for key in TRAINING if getattr(training, key, UNSET) is not UNSET))
     used = (*used, "name") if is_text(name) else used
+    plain = {key: node for key, node in root.items() if key not in used and is_plain(node)}
     return {
         "name": name if isinstance(name, str) else None,
         "training": training,
-        "metadata": {**contents.outline.metadata, **leftovers(plain, used), **told},
+        "metadata": {**contents.outline.metadata, **leftovers(plain), **told},
     }
 
 

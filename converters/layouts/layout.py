@@ -53,7 +53,8 @@ def vectors_of(root: Node) -> dict[str, TensorInfo]:
     tensors = tensors_of(root)
     if not tensors or not all(isinstance(key, str) and is_vectors(info) for key, info in tensors.items()):
         return {}
-    return tensors if all(is_plain(node) for key, node in root.items() if key not in tensors) else {}
+    alone = len(tensors) == len(root)
+    return tensors if alone or all(is_plain(node) for key, node in root.items() if key not in tensors) else {}
 
 
 def is_plain(node: Node) -> bool:
@@ -75,13 +76,11 @@ def fetch(contents: Contents, info: TensorInfo) -> Tensor:
 def place(contents: Contents, infos: dict[str, TensorInfo]) -> dict[str, Any]:
     """Vectors under the encoder their width means, `*_out` apart, and the key each had: fields of an Embedding."""
     tensors = {key: fetch(contents, info) for key, info in infos.items()}
-    inputs = {key: key for key in tensors if not is_output(key)}
     ends = {key: key.removesuffix("_out") for key in tensors if is_output(key)}
-    widths = {key: tensor.shape[1] for key, tensor in tensors.items()}
-    vectors, outputs = homes(inputs, widths), homes(ends, widths)
+    vectors, outputs = homes({key: key for key in tensors if key not in ends}, tensors), homes(ends, tensors) if ends else {}
     return {
-        "vectors": {vectors[key]: tensors[key] for key in inputs},
-        "output_vectors": {outputs[key]: tensors[key] for key in ends},
+        "vectors": {home: tensors[key] for key, home in vectors.items()},
+        "output_vectors": {home: tensors[key] for key, home in outputs.items()},
         "keys": {home: key for key, home in vectors.items()} | {f"{home}_out": key for key, home in outputs.items()},
     }
 
@@ -91,14 +90,14 @@ def is_output(key: str) -> bool:
     return key.endswith("_out") and (key.removesuffix("_out") in BY_KEY or key == "emp_params_out")
 
 
-def homes(keys: dict[str, str], widths: dict[str, int]) -> dict[str, str]:
+def homes(keys: dict[str, str], tensors: dict[str, Tensor]) -> dict[str, str]:
     """Each key of a file and the encoder its vectors are for.
 
     Where two would meet at one encoder, the one called so has it; the other keeps its own key, for a check to complain about.
     """
     if len(keys) <= 1:
-        return {key: encoder_of(bare, widths[key])[0] for key, bare in keys.items()}
-    wanted = {key: encoder_of(bare, widths[key]) for key, bare in keys.items()}
+        return {key: encoder_of(bare, tensors[key].shape[1])[0] for key, bare in keys.items()}
+    wanted = {key: encoder_of(bare, tensors[key].shape[1]) for key, bare in keys.items()}
     found: dict[str, str] = {}
     for key in sorted(keys, key=lambda key: (wanted[key][0] != keys[key], not wanted[key][1])):
         free = chain((wanted[key][0], keys[key]), (f"{keys[key]}_{number}" for number in count(2)))

@@ -1,11 +1,15 @@
-"""Many files brought to the disk together: written and proven one by one, flushed once, then given their names."""
+"""Many files brought to the disk together: written and proven one by one, flushed once, then given their names.
+
+Those that have to have a name before lie in a hidden folder beside their targets, which is locked while its writer lives, so
+that what a killed one left can be told and swept away.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .errors import CannotWrite, EmbconvError, TargetExists
 from .paths import folder_of
@@ -18,9 +22,12 @@ from .write import (
     publish_unnamed,
     stage,
     stage_unnamed,
-    temporary_beside,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from .locks import TemporaryFolder
+
+HIDDEN = ".embconv-"  # how the folders begin in which files wait
 FEW = 4  # files that are flushed one by one
 
 
@@ -30,7 +37,7 @@ class Staging:
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[str, bool]] = {}
         self._unnamed: dict[str, int] = {}
-        self._begun: list[str] = []
+        self._begun: dict[str, TemporaryFolder] = {}
         self._folders: set[str] = set()
 
     def put(self, written: Written, path: str, overwrite: bool) -> None:
@@ -45,14 +52,25 @@ class Staging:
         if handle is not None:
             self._unnamed[path] = handle
             return
-        temporary = temporary_beside(path)
-        self._begun.append(temporary)
+        temporary = self.temporary(folder)
         try:
             stage(written, temporary, path, overwrite=overwrite)
         except EmbconvError:
             discard(temporary)
             raise
         self._waiting[path] = (temporary, overwrite)
+
+    def temporary(self, folder: str) -> str:
+        """A name for a file that is to be moved into `folder`. What a killed writer left there is swept away first."""
+        from .locks import TemporaryFolder  # for some files only
+
+        if folder not in self._begun:
+            sweep(folder)
+            try:
+                self._begun[folder] = TemporaryFolder(folder, HIDDEN)
+            except OSError as exc:
+                raise CannotWrite(folder, exc.strerror or str(exc)) from exc
+        return os.path.join(self._begun[folder].path, os.urandom(8).hex())
 
     def publish(self) -> dict[str | None, EmbconvError]:
         """Flush everything, then rename; what could not be is returned under its path."""
@@ -84,8 +102,15 @@ class Staging:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for handle in self._unnamed.values():
             os.close(handle)
-        for temporary in self._begun:
-            discard(temporary)
+        for begun in self._begun.values():
+            begun.discard()
+
+
+def sweep(folder: str) -> None:
+    """Remove what writers that were killed have begun in `folder`."""
+    from .locks import sweep_temporaries  # seldom needed
+
+    sweep_temporaries(folder, HIDDEN)
 
 
 def make_folder(folder: str) -> None:

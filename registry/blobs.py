@@ -12,9 +12,10 @@ from io import BufferedReader
 from types import TracebackType
 from typing import Any, Self
 
+from embconv.converters.locks import Temporary, make_temporary, sweep_temporaries
+
 from . import home as where
 from .errors import RegistryError, StorageFailed, StorageFull, UnknownFile
-from .locks import Temporary, make_temporary, sweep_temporaries
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PIECE = 1 << 20

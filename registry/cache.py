@@ -8,8 +8,9 @@ import re
 import threading
 from typing import IO
 
+from embconv.converters.locks import make_temporary, sweep_temporaries
+
 from . import home as where
-from .locks import make_temporary, sweep_temporaries
 
 KEY = re.compile(r"[a-z0-9._-]{1,200}")
 

@@ -19,9 +19,9 @@ from embconv.converters.names import safe_stem, trigger_of
 from embconv.converters.provenance import role_of
 from embconv.converters.read import IMAGES, Input, Reading, examine
 from embconv.converters.source import Source
-from embconv.converters.staging import Staging, make_folder
+from embconv.converters.staging import Staging, make_folder, sweep
 from embconv.converters.targets import plan_for
-from embconv.converters.write import CONTAINERS, Written, encode, temporary_beside
+from embconv.converters.write import CONTAINERS, Written, encode
 
 from .errors import StorageFailed
 from .export_names import USUAL, placed
@@ -67,8 +67,7 @@ class Placing(Staging):
         """Write what is to become `path`; TargetExists as `put`."""
         if path in self._waiting or path in self._unnamed or (not overwrite and os.path.lexists(path)):
             raise TargetExists(path)
-        temporary = temporary_beside(path)
-        self._begun.append(temporary)
+        temporary = self.temporary(os.path.dirname(path))
         try:
             with open(temporary, "xb") as file:
                 file.write(data)
@@ -80,9 +79,14 @@ class Placing(Staging):
 def export(entries: Sequence[Entry], read: Read, folder: str, wanted: Wanted, *, done: Callable[[Exported], None]) -> list[Exported]:
     """Write embeddings below `folder`; `done` hears of each once it is safe. No bad one stops the others.
 
+    What an export that was killed had begun there is removed.
+
     Raises BadParameter for a pattern that means nothing; nothing is written then.
     """
     names = placed(entries, wanted.pattern, wanted.layout)
+    if not wanted.dry_run:
+        for home in {os.path.join(folder, *parts[:-1]) for parts in names.values()}:
+            sweep(home)
     found: list[Exported] = []
     left = iter(entries)
     while chunk := list(islice(left, CHUNK)):

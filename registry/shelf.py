@@ -6,12 +6,12 @@ import os
 from types import TracebackType
 from typing import Self
 
+from embconv.converters.locks import TemporaryFolder
 from embconv.converters.source import Source
 from embconv.converters.staging import flush_together
 
 from .blobs import Blobs, failing, trouble
 from .errors import RegistryError
-from .locks import TemporaryFolder
 
 FEW = 4  # files that are flushed one by one
 PIECE = 1 << 20

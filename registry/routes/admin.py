@@ -11,12 +11,12 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from embconv.converters.errors import CannotWrite, NotEqual
+from embconv.converters.locks import TemporaryFolder
 
 from ..backup import backup
 from ..downloads import PRIVATE, Empty, Sending, as_json, disposition
 from ..errors import BadParameter, BodyTooLarge, KeyExists, StorageFailed, StorageFull, UnknownKey
 from ..keys import create_key, revoke
-from ..locks import TemporaryFolder
 from ..model import KEY_ROLES, Key
 from ..problems import BadRequest, NotJson, TooSlow
 from ..settings import SHARE, share_of

@@ -41,6 +41,25 @@ class Reader(Database):
             raise meaning from exc
 
 
+class Passing(Reader):
+    """A reader that is closed as soon as nobody holds it or one of its cursors; Python leaves that to its garbage collector."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> sqlite3.Cursor:
+        cursor = self.conn.cursor(Held)
+        cursor.owner = self
+        with translated():
+            return cursor.execute(sql, () if parameters is None else parameters)
+
+    def __del__(self) -> None:
+        self.conn.close()
+
+
+class Held(sqlite3.Cursor):
+    """A cursor that keeps its connection open."""
+
+    owner: Passing
+
+
 def connect(path: str, busy_seconds: float, kind: type[Database] = Database) -> Database:
     """One connection, in autocommit: a transaction begins where we say so. `check_same_thread`: Store.close may come from another."""
     conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
@@ -140,8 +159,23 @@ def unusable(home: str, exc: OSError | sqlite3.Error) -> RegistryError:
     return NoStore(home, (exc.strerror if isinstance(exc, OSError) else None) or str(exc))
 
 
+def is_writable(db: Database) -> bool:
+    """Can this connection write? One that SQLite opened on a disk that could only be read cannot, even once that is mended."""
+    try:
+        db.conn.execute("UPDATE revisions SET latest = latest WHERE 0")
+    except sqlite3.OperationalError as exc:
+        return exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY
+    return True
+
+
 class Readers:
-    """One connection for each thread; those of threads that have ended are closed as new ones open."""
+    """One connection for each thread; those of threads that have ended are closed as new ones open.
+
+    Unless they are `lasting`, each is made anew and closed as soon as nobody holds it: what was opened while the disk could only be read
+    keeps every later connection of the process from writing (SQLite's wal.c, the shared memory of a read-only WAL).
+    """
+
+    lasting = True
 
     def __init__(self, path: str, busy_seconds: float) -> None:
         self._path, self._busy_seconds = path, busy_seconds
@@ -152,7 +186,9 @@ class Readers:
         db: Database | None = getattr(self._local, "db", None)
         if db is None:
             with translated():
-                db = connect(self._path, self._busy_seconds, Reader)
+                db = connect(self._path, self._busy_seconds, Reader if self.lasting else Passing)
+            if not self.lasting:
+                return db
             with self._lock:
                 for thread in [thread for thread in self._open if not thread.is_alive()]:
                     self._open.pop(thread).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -20,18 +21,27 @@ T = TypeVar("T")
 class Store:
     """An open database. `read` is this thread's connection; `write` runs a piece of work in a transaction.
 
-    Pending migrations are applied as it opens. Raises NoStore where the folder cannot be used. Several processes may
-    have one open; one that was forked must open its own.
+    Pending migrations are applied as it opens. Raises NoStore where the folder cannot be used; one that could only be read then
+    is written as soon as it can be. Several processes may have one open; one that was forked must open its own.
     """
 
     def __init__(self, home: str, *, create: bool = True, busy_seconds: float = 10.0) -> None:
-        from .connections import Readers, open_database  # sqlite-utils imports numpy
+        from .connections import Readers  # sqlite-utils imports numpy
 
         self.home = os.path.abspath(home)
         self.path = database(self.home)
-        self._writer = open_database(self.home, create=create, busy_seconds=busy_seconds)
-        self._group = Group(self._writer, busy_seconds)
+        self._busy_seconds = busy_seconds
+        self._recovering = threading.Lock()
         self._readers = Readers(self.path, busy_seconds)
+        self._open(create=create)
+
+    def _open(self, *, create: bool) -> None:
+        from .connections import is_writable, open_database
+
+        self._writer = open_database(self.home, create=create, busy_seconds=self._busy_seconds)
+        self._group = Group(self._writer, self._busy_seconds)
+        self._read_only = not is_writable(self._writer)
+        self._readers.lasting = not self._read_only
 
     @property
     def read(self) -> Database:
@@ -39,7 +49,17 @@ class Store:
 
     def write(self, work: Callable[[Database], T]) -> T:
         """What `work` returns, once it is on the disk. Raises what it raises, Busy, StorageFull or StorageFailed; then nothing is kept."""
-        return self._group.write(work)
+        if not self._read_only:
+            return self._group.write(work)
+        with self._recovering:
+            self._recover()
+            return self._group.write(work)
+
+    def _recover(self) -> None:
+        """Open the database again if it could only be read and may be written now."""
+        if self._read_only and os.access(self.path, os.W_OK) and os.access(self.home, os.W_OK):
+            self._writer.close()
+            self._open(create=False)
 
     @staticmethod
     @contextlib.contextmanager

@@ -150,10 +150,27 @@ def test_a_folder_that_is_gone_cannot_be_synced(tmp_path: Path) -> None:
     assert module.sync_file_system(str(tmp_path / "gone")) is False
 
 
-def test_a_file_that_waits_has_a_hidden_name_or_none(tmp_path: Path) -> None:
+def test_a_file_that_waits_has_no_name_or_one_in_a_hidden_folder(tmp_path: Path) -> None:
     with Staging() as staging:
         put(staging, tmp_path, "a b")
-        assert [name.startswith(".embconv-") for name in names_in(tmp_path)] == ([] if writing.UNNAMED else [True, True])
+        assert [name.startswith(module.HIDDEN) for name in names_in(tmp_path)] == ([] if writing.UNNAMED else [True])
+        put(staging, tmp_path, "c d", overwrite=True)
+        assert [name.startswith(module.HIDDEN) for name in names_in(tmp_path)] == [True]
+
+
+def test_what_a_dead_writer_began_is_swept_by_the_next_that_needs_a_name_and_what_a_living_one_did_is_not(tmp_path: Path) -> None:
+    begun = tmp_path / f"{module.HIDDEN}1-dead"
+    begun.mkdir()
+    (begun / "half").write_bytes(b"x")
+    (tmp_path / ".embconv-not-a-folder").write_bytes(b"")
+    with Staging() as living:
+        put(living, tmp_path, "a", overwrite=True)
+        with Staging() as staging:
+            put(staging, tmp_path, "b", overwrite=True)
+            assert not begun.exists()
+            assert staging.publish() == {}
+        assert living.publish() == {}
+    assert names_in(tmp_path) == [".embconv-not-a-folder", *files("a b")]
 
 
 def test_where_a_folder_gives_no_files_without_a_name_they_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,6 @@ def test_a_killed_export_leaves_only_whole_files_and_can_be_run_again(tmp_path: 
         check_sound(home)
 
 
-@pytest.mark.xfail(strict=True, reason="nothing sweeps the .embconv-*.tmp that a killed export leaves in the folder of the program")
 def test_what_a_killed_export_has_begun_is_cleared_away_by_the_next(tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "out"
     filled(home)

@@ -52,9 +52,9 @@ def make_temporary(folder: str, system: Any = os) -> Temporary:
 class TemporaryFolder:
     """A locked folder for many temporary files of one writer: one lock for all of them."""
 
-    def __init__(self, parent: str) -> None:
+    def __init__(self, parent: str, prefix: str = "") -> None:
         while True:
-            self.path = os.path.join(parent, name_of_mine())
+            self.path = os.path.join(parent, prefix + name_of_mine())
             os.makedirs(self.path)
             self._handle = os.open(self.path, os.O_RDONLY) if os.name != "nt" else None
             if self._handle is None or (lock(self._handle) and os.path.isdir(self.path)):
@@ -83,11 +83,13 @@ def lock(handle: int) -> bool:
     return True
 
 
-def sweep_temporaries(folder: str) -> int:
-    """Remove every temporary file and folder whose writer is dead; how many that were."""
+def sweep_temporaries(folder: str, prefix: str = "") -> int:
+    """Remove every temporary file and folder whose writer is dead; how many that were. With a `prefix` only folders called so."""
     swept = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with contextlib.suppress(OSError if prefix else FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
+            if prefix and not (entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)):
+                continue
             with contextlib.suppress(OSError):
                 swept += _abandoned(entry)
     return swept

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from .processes import spread
 from .staging import Staging, make_folder
 from .write import Written
 
+T = TypeVar("T")
 Taken = dict[str, str | None]  # target -> digest
 CHUNK = 256     # files whose bytes reach the disk together: each flush makes the file system stop and sort itself
 FEW = 32        # so few files are done before a second process has started
@@ -36,16 +38,16 @@ def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcom
     return found
 
 
-def chunked(units: list[Unit], count: int) -> Iterator[list[Unit]]:
+def chunked(units: Sequence[T], count: int, most: int = CHUNK) -> Iterator[Sequence[T]]:
     """The work for `count` processes, in pieces that become smaller towards the end, so that all end at about the same time."""
     at = 0
     while at < len(units):
-        size = max(FEW, min(CHUNK, (len(units) - at) // (2 * count)))
+        size = max(FEW, min(most, (len(units) - at) // (2 * count)))
         yield units[at : at + size]
         at += size
 
 
-def convert_packed(units: list[Unit], options: Options) -> bytes | list[Outcome]:
+def convert_packed(units: Sequence[Unit], options: Options) -> bytes | list[Outcome]:
     """`convert_chunk` for another process, as MessagePack, which travels in a third of the time; not for names that are no UTF-8."""
     outcomes = convert_chunk(units, options)
     try:
@@ -54,7 +56,7 @@ def convert_packed(units: list[Unit], options: Options) -> bytes | list[Outcome]
         return outcomes
 
 
-def convert_chunk(units: list[Unit], options: Options) -> list[Outcome]:
+def convert_chunk(units: Sequence[Unit], options: Options) -> list[Outcome]:
     """Some units in this process; their files come to the disk and get their names together."""
     with Staging() as staging:
         outcomes = [outcome for unit in units for outcome in convert_unit(unit, options, staging)]

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from embconv.converters import EmbconvError
+from embconv.converters.bulk import chunked
 from embconv.converters.convert import Failure, failure
 from embconv.converters.display import quoted
 from embconv.converters.errors import NotAnEmbedding
@@ -23,14 +24,14 @@ from embconv.converters.hashes import hashes
 from embconv.converters.limits import WHOLE_READ
 from embconv.converters.paths import suffix_of
 from embconv.converters.processes import spread
-from embconv.converters.sidecars import hints_beside
+from embconv.converters.sidecars import ENDINGS, hints_beside
 from embconv.converters.source import Source
 
 from .blobs import Blobs
 from .checksums import checksums
 from .errors import Blocked, RegistryError
 from .ingest import ingest
-from .model import Addition, Arrival, Arrived, Ingested, Origin, Prepared, Refusal
+from .model import Addition, Arrival, Arrived, Ingested, Origin, Prepared, PreparedEmbedding, Refusal
 from .prepare import file_name, prepare_opened, refusal_of
 from .shelf import Shelf
 from .store import Store, arrive, known_file, refuse
@@ -39,8 +40,10 @@ from .times import now
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-CHUNK = 256  # files that reach the disk and the database together
+CHUNK = 512  # files that reach the disk and the database together
 FEW = 32     # so few files are done before a second process has started
+LARGE = 256 << 10  # bytes of vectors
+PLACE = "#"
 WATCH = "embconv-watch-parent"
 DISK = ("storage_full", "storage_failed", "busy", "no_store")
 Said = Callable[[str, Prepared], Arrival]  # a path and what it holds, with what is said of it
@@ -63,10 +66,12 @@ class Sums:
         self._waiting: list[bytes] = []
 
     def later(self, values: list[bytes]) -> list[str]:
-        """For prepare_opened."""
+        """For prepare_opened. Large ones do not wait, for there may be many of them."""
+        if sum(map(len, values)) > LARGE:
+            return checksums(values)
         first = len(self._waiting)
         self._waiting += values
-        return [str(place) for place in range(first, len(self._waiting))]
+        return [f"{PLACE}{place}" for place in range(first, len(self._waiting))]
 
     def filled(self, seen: list[Seen]) -> list[Seen]:
         """The same with the checksums in their places."""
@@ -74,8 +79,10 @@ class Sums:
         return [replace(each, prepared=self._with(each.prepared, found)) if each.prepared else each for each in seen]
 
     def _with(self, prepared: Prepared, found: list[str]) -> Prepared:
-        done = (replace(e, checksums=tuple(dict.fromkeys(found[int(place)] for place in e.checksums))) for e in prepared.embeddings)
-        return replace(prepared, embeddings=tuple(done))
+        def sums(e: PreparedEmbedding) -> Iterable[str]:
+            return (found[int(each.removeprefix(PLACE))] if each.startswith(PLACE) else each for each in e.checksums)
+
+        return replace(prepared, embeddings=tuple(replace(e, checksums=tuple(dict.fromkeys(sums(e)))) for e in prepared.embeddings))
 
 
 def ingest_many(
@@ -90,15 +97,14 @@ def ingest_many(
     workers: int | None = None,
 ) -> list[Addition]:
     """Remember many files; `done` hears of each as it is safe. No bad one stops the rest. `origin` says where each came from."""
-    count = min(workers or 2 * (os.cpu_count() or 1), max(1, len(paths) // FEW))  # half of them wait for the disk
-    size = min(CHUNK, max(1, -(-len(paths) // count)))
-    chunks = [list(paths[i : i + size]) for i in range(0, len(paths), size)]
+    count = min(workers or 1 + (os.cpu_count() or 1), max(1, len(paths) // FEW))  # one more, for some of them wait for the disk
+    chunks, telling = list(chunked(paths, count, CHUNK)), folders_that_tell(paths)
 
     def said(path: str, prepared: Prepared) -> Arrival:
         return Arrival(prepared=prepared, role=role, tags=tags, origin=origin(path) if origin else None)
 
     found: list[Addition] = []
-    for packed in spread(partial(look, home=store.home, cheap=not (role or tags or origin)), chunks, count=count):
+    for packed in spread(partial(look, home=store.home, telling=telling, cheap=not (role or tags or origin)), chunks, count=count):
         seen = msgspec.msgpack.decode(packed, type=list[Seen]) if isinstance(packed, bytes) else packed
         additions = settle(store, blobs, seen, said)
         found += additions
@@ -107,11 +113,26 @@ def ingest_many(
     return found
 
 
-def look(paths: list[str], home: str, cheap: bool) -> bytes | list[Seen]:
+def folders_that_tell(paths: Iterable[str]) -> frozenset[str]:
+    """The folders of these files in which something may stand that speaks of one: nobody need look for it beside each file."""
+    folders = {os.path.dirname(path) for path in paths}
+    found = set()
+    for folder in folders:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            found.add(folder)  # perhaps it lets nobody list it, and yet opens what one knows of
+            continue
+        if any(name.lower().endswith(ENDINGS) for name in names):
+            found.add(folder)
+    return frozenset(found)
+
+
+def look(paths: Sequence[str], home: str, telling: frozenset[str], cheap: bool) -> bytes | list[Seen]:
     """Look at some files and keep the bytes of those that are embeddings. Runs in another process: it opens its own store."""
     sums, parent = Sums(), watch_parent()
     with Store(home, create=False) as store, Shelf(Blobs(home)) as shelf:
-        seen = [glance(path, store, shelf, sums, cheap) for path in paths]
+        seen = [glance(path, store, shelf, sums, told=os.path.dirname(path) in telling, cheap=cheap) for path in paths]
         must_have(parent)
         lost = shelf.publish()
     seen = [failed(each, lost[each.prepared.sha256]) if each.prepared and each.prepared.sha256 in lost else each for each in seen]
@@ -142,11 +163,11 @@ def must_have(parent: int) -> None:
         os._exit(1)
 
 
-def glance(path: str, store: Store, shelf: Shelf, sums: Sums, cheap: bool) -> Seen:
+def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool) -> Seen:
     """One file: what it holds, with its bytes on the shelf."""
     try:
         with Source(path, file_name(path)) as opened:
-            return take(path, opened, store, shelf, sums, cheap)
+            return take(path, opened, store, shelf, sums, told=told, cheap=cheap)
     except RegistryError as exc:
         return failed(Seen(path=path), exc)
     except EmbconvError as exc:  # it cannot even be read
@@ -156,15 +177,15 @@ def glance(path: str, store: Store, shelf: Shelf, sums: Sums, cheap: bool) -> Se
         return Seen(path=path, error=Failure("unreadable_file", says, "Rename it."))
 
 
-def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, cheap: bool) -> Seen:
+def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool) -> Seen:
     """An open file: known, prepared or refused."""
     try:
         computed = hashes(opened) if opened.size <= WHOLE_READ else None
         known = known_file(store.read, computed.sha256, opened.name) if computed and cheap else None
-        if computed and known and not hints_beside(path):
+        if computed and known and not (told and hints_beside(path)):
             digests, triggers = zip(*known, strict=True)
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
-        prepared = prepare_opened(opened, beside=path, computed=computed, sums=sums.later)
+        prepared = prepare_opened(opened, beside=path, told=told, computed=computed, sums=sums.later)
         shelf.put(opened, prepared.sha256)
         return Seen(path=path, prepared=prepared)
     except RegistryError:

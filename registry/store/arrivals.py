@@ -15,7 +15,7 @@ from embconv.converters.sidecars import hashes_in
 
 from ..errors import Blocked
 from ..model import Arrival, Arrived, Origin, Prepared, PreparedEmbedding
-from .documents import refresh, revisions
+from .documents import refresh
 from .rows import tidy
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 # Hashes of a file that are looked up by their own value; the others of converters.Hashes are how one of these begins.
 KEPT = ("sha256", "blake3", "crc32", "autov1", "autov3_full")
+
+
+# Its revision is nobody's until `refresh` gives it one.
+INSERT = "INSERT INTO embeddings ({}, revision) SELECT {}, -1 - ifnull(max(id), 0) FROM embeddings"
 
 
 def arrive(db: Database, arrivals: Iterable[Arrival], at: str) -> list[Arrived | Blocked]:
@@ -95,10 +99,8 @@ def insert(db: Database, embedding: PreparedEmbedding, at: str) -> int:
         "findings": text(embedding.findings),
         "added": at,
         "changed": at,
-        "revision": revisions(db, 1),
     }
-    sql = f"INSERT INTO embeddings ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608  # our own names
-    return inserted(db.conn.execute(sql, values))
+    return inserted(db.conn.execute(INSERT.format(", ".join(values), ", ".join(f":{name}" for name in values)), values))
 
 
 def key_of(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ import msgspec
 import pytest
 import stored
 
-from embconv.converters import digest, load
+from embconv.converters import Tensor, digest, load
+from embconv.converters.containers.safetensors import write
+from embconv.converters.hashes import a1111_checksum
 from embconv.registry.blobs import Blobs
 from embconv.registry.errors import StorageFull
 from embconv.registry.ingest import ingest, sweep, take_away
-from embconv.registry.many import ingest_many
+from embconv.registry.many import LARGE, ingest_many
 from embconv.registry.model import Addition, Entry, Origin
 from embconv.registry.store import Store, counts, document, file_of, matches, refusals, resolve
 from embconv.registry.verify import verify
@@ -200,3 +203,30 @@ def test_a_kill_loses_nothing_and_leaves_no_process_behind(home: str, tmp_path: 
 
 def test_nothing_is_nothing(store: Store, blobs: Blobs) -> None:
     assert ingest_many(store, blobs, [], done=lambda addition: None) == []
+
+
+def test_the_checksum_of_a_large_embedding_is_found_as_that_of_a_small_one(tmp_path: Path) -> None:
+    large = {"emb_params": Tensor("F32", (LARGE // 3072 + 1, 768), struct.pack("<f", 0.5) * 768 * (LARGE // 3072 + 1))}
+    (tmp_path / "large.safetensors").write_bytes(write(large, {}))
+    (tmp_path / "small.pt").write_bytes(stored.a1111(1))
+    with Store(os.fspath(tmp_path / "home")) as store:
+        ingest_many(store, Blobs(store.home), [os.fspath(tmp_path / name) for name in ("large.safetensors", "small.pt")], done=lambda _: None)
+        for name in ("large.safetensors", "small.pt"):
+            embedding = load(tmp_path / name)
+            (tensor,) = embedding.vectors.values()
+            assert digest(embedding) in {match.digest for match in matches(store.read, a1111_checksum(tensor))}
+
+
+def test_what_stands_beside_a_file_speaks_for_it_also_where_the_folder_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zq.pt").write_bytes(stored.a1111(1))
+    (tmp_path / "zq.json").write_text(json.dumps({"sd version": "SD1", "activation text": "told"}))
+
+    def refused(_: str) -> list[str]:
+        raise PermissionError
+
+    for number, listing in enumerate((os.listdir, refused)):
+        with monkeypatch.context() as patch, Store(os.fspath(tmp_path / f"home{number}")) as store:
+            patch.setattr(os, "listdir", listing)
+            ingest_many(store, Blobs(store.home), [os.fspath(tmp_path / "zq.pt")], done=lambda _: None)
+            entry = msgspec.json.decode(document(store.read, resolve(store.read, "zq")), type=Entry)
+            assert [(origin.source, origin.claims.get("trigger")) for origin in entry.origins] == [("sidecar", "told")]

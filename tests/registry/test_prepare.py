@@ -1,12 +1,17 @@
 """What a file's bytes tell without the store."""
 
+import math
+import struct
+
 import msgspec
 import pytest
 import stored
 
 from embconv.converters.hashes import a1111_checksum
+from embconv.converters.model import Tensor
+from embconv.converters.numbers import converted, norms
 from embconv.registry.model import Prepared
-from embconv.registry.prepare import file_name, prepare
+from embconv.registry.prepare import file_name, lengths, prepare
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,16 @@ def test_it_knows_every_encoder_and_a1111s_checksum_of_it() -> None:
         "clip_l": (2, 768, "F32"), "clip_g": (2, 1280, "F32")}  # fmt: skip
     assert found.base == "sdxl"
     assert set(found.checksums) == {a1111_checksum(stored.numbers(1)), a1111_checksum(stored.numbers(1, width=1280))}
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_lengths_are_those_that_the_converter_finds(dtype: str) -> None:
+    numbers = [0.0] * 8 + [float(n) / 7 for n in range(8)] + [-0.0] * 7 + [1e-30]
+    tensor, _ = converted(Tensor("F32", (3, 8), struct.pack("<24f", *numbers)), dtype)
+    assert lengths(tensor) == pytest.approx(list(norms(tensor)), rel=1e-12)
+    assert [length == 0 for length in lengths(tensor)] == [length == 0 for length in norms(tensor)]
+
+
+def test_the_length_of_what_is_no_number_is_none() -> None:
+    tensor = Tensor("F32", (2, 2), struct.pack("<4f", math.nan, 1, math.inf, 1))
+    assert not any(map(math.isfinite, lengths(tensor)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from embconv.converters import EmbconvError
 from embconv.converters.display import quoted
@@ -19,6 +20,7 @@ from .blobs import Blobs, Writer
 from .errors import Blocked, Busy, RegistryError
 from .model import Arrival, Arrived, Ingested, Origin, Prepared
 from .prepare import file_name, prepare_opened, refusal_of
+from .shelf import Shelf
 from .store import Store, arrive, checked, document, file_of, has_foreign_bytes, must_be_small, refuse, remove, unnamed
 from .times import now
 
@@ -46,16 +48,75 @@ def ingest(
     Raises the converters' errors for what is no embedding and Blocked for what was removed for good, which are also written
     down as refusals; BadParameter for a role or a name that means nothing. Nothing is kept then.
     """
-    said = {"role": checked("role", role) if role else None, "name": checked("name", given_name) if given_name else None,
-            "tags": tuple(checked("tags", list(tags))), "origin": origin, "unblock": unblock}  # fmt: skip
-    if origin is not None:
-        must_be_small(origin)
+    said = words(role=role, tags=tags, origin=origin, given_name=given_name, unblock=unblock)
     if isinstance(source, Writer):
         with Source(source.path, file_name(name or "")) as opened:
             return take(store, opened, source, said, None)
     path = None if isinstance(source, bytes) else os.fspath(source)
     with Source(source, file_name(name if name is not None else path or "")) as opened, blobs.writer() as writer:
         return take(store, opened, writer, said, path if name is None else None)
+
+
+def words(
+    *, role: str | None = None, tags: Iterable[str] = (), origin: Origin | None = None, given_name: str | None = None, unblock: bool = False
+) -> dict[str, Any]:
+    """What is said with a file, as an Arrival has it. BadParameter for a role or a name that means nothing."""
+    if origin is not None:
+        must_be_small(origin)
+    return {"role": checked("role", role) if role else None, "name": checked("name", given_name) if given_name else None,
+            "tags": tuple(checked("tags", list(tags))), "origin": origin, "unblock": unblock}  # fmt: skip
+
+
+class Sent(Struct, frozen=True):
+    """A small file in memory, its name, and what was said with it: as `ingest` takes them."""
+
+    data: bytes
+    name: str
+    said: dict[str, Any]
+
+
+def ingest_together(store: Store, blobs: Blobs, files: list[Sent]) -> Sequence[Ingested | Exception]:
+    """`ingest` of several small files with one commit. Whatever is out of the ordinary is done by itself, which says why."""
+    with Shelf(blobs, together=False) as shelf:
+        arrivals = [glanced(file, shelf) for file in files]
+        lost = shelf.publish()
+        ready = {place: each for place, each in enumerate(arrivals) if each and each.prepared.sha256 not in lost}
+        try:
+            came = store.write(partial(put_together, blobs=blobs, arrivals=ready)) if ready else {}
+        except Busy:
+            return [Busy() for _ in files]  # who waits once need not wait again for each
+        except RegistryError:
+            came = {}
+            with contextlib.suppress(RegistryError):
+                drop(store, blobs, [arrival.prepared.sha256 for arrival in ready.values()])
+    return [came.get(place) or alone(store, blobs, file) for place, file in enumerate(files)]
+
+
+def glanced(file: Sent, shelf: Shelf) -> Arrival | None:
+    """One of them, its bytes on the shelf; None where it has to be done by itself."""
+    try:
+        said = words(**file.said)
+        with Source(file.data, file_name(file.name)) as opened:
+            prepared = prepare_opened(opened, beside=None)
+            shelf.put(opened, prepared.sha256)
+    except Exception:  # noqa: BLE001  # a fault in one file is not the others'
+        return None
+    return Arrival(prepared=prepared, **said)
+
+
+def put_together(db: Database, blobs: Blobs, arrivals: dict[int, Arrival]) -> dict[int, Ingested]:
+    """The rows of those whose bytes nobody has removed since, and that are not blocked."""
+    here = {place: arrival for place, arrival in arrivals.items() if blobs.has(arrival.prepared.sha256)}
+    came = zip(here.items(), arrive(db, here.values(), now()), strict=True)
+    return {place: ingested(db, each, arrival.prepared) for (place, arrival), each in came if isinstance(each, Arrived)}
+
+
+def alone(store: Store, blobs: Blobs, file: Sent) -> Ingested | Exception:
+    """One by itself."""
+    try:
+        return ingest(store, blobs, file.data, name=file.name, **file.said)
+    except Exception as exc:  # noqa: BLE001  # it is raised where the file came from
+        return exc
 
 
 def take(store: Store, opened: Source, writer: Writer, said: dict[str, Any], beside: str | None) -> Ingested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -19,10 +20,14 @@ FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | geta
 
 
 class Shelf:
-    """Bytes that wait to become blobs, in a folder of their own."""
+    """Bytes that wait to become blobs, in a folder of their own.
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    `together`: where there are several their whole file system is flushed, which for many takes less than to flush each; but it
+    waits for whatever else is being written there.
+    """
+
+    def __init__(self, blobs: Blobs, *, together: bool = True) -> None:
+        self._blobs, self._few = blobs, FEW if together else sys.maxsize
         self._folder: TemporaryFolder | None = None
         self._waiting: dict[str, str] = {}
 
@@ -51,7 +56,7 @@ class Shelf:
         if not self._waiting:
             return {}
         lost: dict[str, RegistryError] = {}
-        together = len(self._waiting) > FEW and flush_together({self._blobs.temporary})
+        together = len(self._waiting) > self._few and flush_together({self._blobs.temporary})
         folders = set()
         for sha256, path in self._waiting.items():
             try:

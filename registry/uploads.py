@@ -48,6 +48,10 @@ class Upload:
         self.rest: list[bytes] = []
         self._open = True
 
+    def whole(self) -> bytes | None:
+        """All bytes, where they are so few that none was written; else `finish` has them."""
+        return None if self.writer.size else b"".join(self.rest)
+
     def finish(self) -> Writer:
         """The writer, with all bytes."""
         self.flush(self.rest)

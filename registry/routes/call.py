@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,13 +12,15 @@ from msgspec import Struct
 
 from embconv.converters.display import printable
 
+from ..batches import Batches
 from ..blobs import Blobs
 from ..cache import Cache
 from ..columns import Columns
 from ..errors import BadParameter, UnknownParameter
 from ..guards import Access, Hosts, must
 from ..health import Gauges, Pulse
-from ..ingest import sweep
+from ..ingest import Sent, ingest_together, sweep
+from ..model import Ingested
 from ..observe import Ids, Log, Numbers
 from ..problems import BadRequest
 from ..settings import Settings
@@ -29,6 +32,8 @@ T = TypeVar("T")
 
 READERS = 8        # threads for what reads
 WRITERS = 10       # threads for what writes; those that wait for the disk together share one commit
+AT_ONCE = 2        # of them for small uploads: one thinks while the other waits for the disk, and more would wait for each other
+TOGETHER = 32      # small uploads that are taken in by one commit
 
 
 class Service:
@@ -47,6 +52,8 @@ class Service:
         self.readers = ThreadPoolExecutor(READERS, "embconv-read")
         self.writers = ThreadPoolExecutor(WRITERS, "embconv-write")
         self.pulse = Pulse(settings, self.store, self.readers)
+        work = partial(ingest_together, self.store, self.blobs)
+        self.intake: Batches[Sent, Ingested] = Batches(self.writers, work, most=TOGETHER, at_once=AT_ONCE)
 
     def sweep(self) -> None:
         """Take away what a crash has left."""

@@ -28,7 +28,7 @@ from ..errors import (
     UnknownReference,
 )
 from ..forms import form_of
-from ..ingest import ingest, take_away
+from ..ingest import Sent, ingest, take_away
 from ..model import Entry, FileEntry, Ingested, Origin
 from ..problems import BadRange, BadRequest, NotJson, TooSlow
 from ..store import document, edit, resolve, shown
@@ -114,24 +114,32 @@ async def ingest_embedding(request: Call) -> ASGIApp:
         must_be(request, "admin")
     limit = service.settings.max_upload
     upload = await receive_upload(service.blobs, request.receive, headers_of(request), service.writers, fields=FIELDS, limit=limit)
-    found = await writing(request, remember, service, upload, unblock)
+    try:
+        found = await remember(request, upload, unblock=unblock)
+        service.numbers.count("ingests", found.status)
+    except EmbconvError as exc:
+        if isinstance(exc, Blocked) or not isinstance(exc, RegistryError):
+            service.numbers.count("refusals", exc.code)
+        raise
     body = msgspec.json.encode({"status": found.status, "embeddings": found.embeddings, "file": found.file})
     location = where(found)
     return Reply(body, status=201 if found.new_file else 200, headers=(PRIVATE, *location))
 
 
-def remember(service: Service, upload: Upload, unblock: bool) -> Ingested:
-    """Ingest what was uploaded, and count it."""
+async def remember(request: Call, upload: Upload, *, unblock: bool) -> Ingested:
+    """Ingest what was uploaded: small files with whatever comes at the same time."""
+    service, whole = service_of(request), upload.whole()
+    service.numbers.count("uploaded_bytes", amount=upload.writer.size + sum(map(len, upload.rest)))
+    if whole is None:
+        return await writing(request, ingest_large, service, upload, unblock)
+    upload.close()
+    return await service.intake.do(Sent(whole, upload.name, {**said_of(upload.fields), "unblock": unblock}))
+
+
+def ingest_large(service: Service, upload: Upload, unblock: bool) -> Ingested:
+    """Ingest what the disk has already, for the most part."""
     try:
-        said = said_of(upload.fields)
-        service.numbers.count("uploaded_bytes", amount=upload.writer.size + sum(map(len, upload.rest)))
-        found = ingest(service.store, service.blobs, upload.finish(), name=upload.name, unblock=unblock, **said)
-        service.numbers.count("ingests", found.status)
-        return found
-    except EmbconvError as exc:
-        if isinstance(exc, Blocked) or not isinstance(exc, RegistryError):
-            service.numbers.count("refusals", exc.code)
-        raise
+        return ingest(service.store, service.blobs, upload.finish(), name=upload.name, unblock=unblock, **said_of(upload.fields))
     finally:
         upload.close()
 

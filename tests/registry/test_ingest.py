@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,8 +21,8 @@ import stored
 
 from embconv.converters import EmbconvError, digest, load
 from embconv.registry.blobs import Blobs
-from embconv.registry.errors import BadParameter, Blocked, Gone, StorageFailed, StorageFull, UnknownFile
-from embconv.registry.ingest import drop, ingest, sweep, take_away
+from embconv.registry.errors import BadParameter, Blocked, Busy, Gone, StorageFailed, StorageFull, UnknownFile
+from embconv.registry.ingest import Sent, drop, ingest, ingest_together, sweep, take_away
 from embconv.registry.model import Entry, Ingested, Origin
 from embconv.registry.store import Store, counts, file_of, matches, refusals, resolve
 from embconv.registry.verify import verify
@@ -258,6 +259,76 @@ def test_a_file_with_one_that_is_blocked_is_blocked_and_the_others_are_not_added
     with pytest.raises(Blocked):
         add(stored.words(2, 1), name="two.bin")
     assert (counts(store.read)["embeddings"], counts(store.read)["files"]) == (0, 0)
+
+
+def test_small_files_that_come_together_are_taken_in_together_and_each_gets_its_own_answer(
+    add: Add, store: Store, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(stored.a1111(7), name="blocked.pt")
+    take_away(store, blobs, resolve(store.read, "blocked"), block=True)
+    commits: list[object] = []
+    real = store.write
+    monkeypatch.setattr(store, "write", lambda work: (commits.append(work), real(work))[1])
+    files = [
+        Sent(stored.a1111(1), "one.pt", {}),
+        Sent(b"<html>", "page.pt", {}),
+        Sent(stored.a1111(1), "again.pt", {"tags": ["mine"]}),
+        Sent(stored.words(100, 101), "words.bin", {}),
+        Sent(stored.a1111(7), "blocked.pt", {}),
+        Sent(stored.a1111(2), "two.pt", {"role": "sideways"}),
+        Sent(stored.safetensors(3), "three.safetensors", {"role": "negative"}),
+    ]
+    one, page, again, words, blocked, two, three = ingest_together(store, blobs, files)
+    assert isinstance(one, Ingested)
+    assert isinstance(again, Ingested)
+    assert isinstance(words, Ingested)
+    assert isinstance(three, Ingested)
+    assert [(each.status, each.new_file, len(each.embeddings)) for each in (one, again, words, three)] == [
+        ("added", True, 1), ("known", False, 1), ("added", True, 2), ("added", True, 1)]  # fmt: skip
+    assert only(again).tags == ("mine",)
+    assert only(three).role == "negative"
+    assert [type(each).__name__ for each in (page, blocked, two)] == ["NotAnEmbedding", "Blocked", "BadParameter"]
+    assert [refusal.code for _, refusal in refusals(store.read, 10, None)] == ["blocked", "not_an_embedding"]
+    assert len(commits) < len(files)
+    assert sorted(blobs.all()) == sorted(hashlib.sha256(file.data).hexdigest() for place, file in enumerate(files) if place in (0, 3, 6))
+    assert verify(store, blobs).problems == ()
+
+
+def test_one_that_breaks_us_does_not_stop_those_that_came_with_it(store: Store, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from embconv.registry import ingest as module
+
+    real = module.prepare_opened
+
+    def broken(source: Any, **options: Any) -> Any:
+        if source.name == "bad.pt":
+            raise ZeroDivisionError
+        return real(source, **options)
+
+    monkeypatch.setattr(module, "prepare_opened", broken)
+    bad, good = ingest_together(store, blobs, [Sent(stored.a1111(1), "bad.pt", {}), Sent(stored.a1111(2), "good.pt", {})])
+    assert isinstance(bad, ZeroDivisionError)
+    assert isinstance(good, Ingested)
+
+
+@pytest.mark.parametrize("error", [Busy, StorageFull])
+def test_where_the_database_takes_none_of_them_nothing_stays(
+    store: Store, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, error: type[EmbconvError]
+) -> None:
+    real = store.write
+
+    def write(work: Any) -> Any:
+        if "put_together" in repr(work) or "commit" in repr(work):
+            raise error
+        return real(work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", write)
+        came = ingest_together(store, blobs, [Sent(stored.a1111(seed), "a.pt", {}) for seed in range(3)])
+    assert [type(each) for each in came] == [error] * 3
+    assert counts(store.read)["files"] == 0
+    sweep(store, blobs)
+    assert list(blobs.all()) == []
+    assert [type(each) for each in ingest_together(store, blobs, [Sent(stored.a1111(1), "a.pt", {})])] == [Ingested]
 
 
 def test_thirty_two_who_bring_one_file_bring_one_embedding(store: Store, blobs: Blobs, home: str) -> None:

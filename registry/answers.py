@@ -19,7 +19,7 @@ from .words import Spoken
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-ROOM = 128 << 20        # bytes of all that are kept
+ROOM = 256 << 20        # bytes of all that are kept; a million embeddings fill it, a hundred thousand do not
 EACH = 500              # what one takes besides its ids
 DEAR = 0.002            # seconds; an answer that took less is asked for anew
 MENDED = 64             # embeddings that may have changed since an answer that is mended

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BATCH = 2_000  # rows that are read together; more leave the processor's cache
 NUMBERS = ("added", "downloads", "vectors")
 LARGEST = 1 << 62
-SINGLE, DOUBLE = 50, 300  # beginnings of one and of two characters that are asked for beforehand
+BEGINNINGS = ((1, 50), (2, 300), (3, 500), (4, 300))  # of so many characters, how many are asked for beforehand
 
 
 class Columns:
@@ -70,7 +70,7 @@ class Columns:
         """Load, and ask for what everybody types first, so that the index is not asked while somebody waits."""
         db = self._store.read
         self.refresh(db)
-        for begins in beginnings(db, 1, SINGLE) + beginnings(db, 2, DOUBLE):
+        for begins in (begins for length, most in BEGINNINGS for begins in beginnings(db, length, most)):
             asked = spoken(begins)
             if asked is not None and not self._stopped:
                 self.answers.spoken(db, asked, "", self.refresh(db))

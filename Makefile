@@ -40,9 +40,10 @@ docs: $(DEV)  ## write openapi.yaml and the generated parts of README.md and doc
 	@$(if $(COG_FILES),$(PY) -m cogapp -r $(COG_FILES),echo "No file has a generated part.")
 
 bench: $(DEV)  ## run every benchmark; each prints ratios to its peers
-	@found=; for script in benchmarks/[!_]*.py; do \
-	  [ -e "$$script" ] || continue; found=1; echo "== $$script"; $(PY) "$$script" || exit 1; \
-	done; [ -n "$$found" ] || echo "There is no benchmark yet."
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; missed=0; \
+	for script in benchmarks/[!_]*.py; do \
+	  echo "== $$script"; EMBCONV_BENCH=$$folder $(PY) "$$script" || missed=1; \
+	done; exit $$missed
 
 clean:  ## remove everything that the other targets made
 	rm -rf $(VENV) $(DEMO_VENV) .venv-wheel build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

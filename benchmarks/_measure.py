@@ -6,11 +6,23 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for one benchmark. `make bench` removes them all at its end: where much was deleted ext4 makes files slowly for minutes."""
+    if all_of_them := os.environ.get("EMBCONV_BENCH"):
+        yield Path(tempfile.mkdtemp(dir=all_of_them))
+        return
+    with tempfile.TemporaryDirectory(prefix="embconv-bench-") as folder:
+        yield Path(folder)
 
 
 def installed(folder: Path) -> Path:

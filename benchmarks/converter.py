@@ -6,15 +6,13 @@ Needs torch, safetensors and about a minute. Times differ between machines, so w
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from _measure import installed, peak, seconds, table
+from _measure import installed, peak, seconds, table, workplace
 
 FILES = 10_000
 ROUNDS = 5
@@ -126,14 +124,11 @@ def inspect(embconv: Path, folder: Path) -> Row:
 
 def main() -> None:
     """Print the table."""
-    folder = Path(tempfile.mkdtemp(prefix="embconv-bench-"))
-    try:
+    with workplace() as folder:
         programs = installed(folder)
         subprocess.run([sys.executable, "-c", MAKE, folder], check=True)
         embconv = programs / "embconv"
         rows = [*one_file(embconv, programs / "python", folder), bulk(embconv, folder), *one_row(embconv, folder), inspect(embconv, folder)]
-    finally:
-        shutil.rmtree(folder)
     print(table(rows))
     sys.exit(0 if all(row[-1] for row in rows) else 1)
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _measure import table
+from _measure import table, workplace
 from _rows import fill
 
 HERE = Path(__file__).resolve().parent
@@ -222,11 +222,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--keep", help="a folder where the rows stay for the next run")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="embconv-bench-") as temporary:
+    with workplace() as temporary:
         home = Path(options.keep or temporary) / str(options.rows)
         if not home.exists():
             fill(os.fspath(home), options.rows)
-        rows = [*lookups(home, options.rows, options.seconds / 12), start(home, options.rows), *uploads(Path(temporary), options.seconds)]
+        rows = [*lookups(home, options.rows, options.seconds / 12), start(home, options.rows), *uploads(temporary, options.seconds)]
     print(table(rows))
     sys.exit(0 if all(row[-1] for row in rows) else 1)
 

@@ -8,15 +8,13 @@ files, and about two minutes.
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from _measure import installed, table
+from _measure import installed, table, workplace
 from converter import FILES, MAKE, VECTORS, WIDTH
 
 BAR = 0.5
@@ -56,13 +54,10 @@ def measure(embconv: Path, folder: Path) -> list[Row]:
 
 def main() -> None:
     """Print the table."""
-    folder = Path(tempfile.mkdtemp(prefix="embconv-bench-"))
-    try:
+    with workplace() as folder:
         programs = installed(folder)
         subprocess.run([sys.executable, "-c", MAKE, folder], check=True)
         rows = measure(programs / "embconv", folder)
-    finally:
-        shutil.rmtree(folder)
     print(table(rows))
     sys.exit(0 if all(row[-1] for row in rows) else 1)
 

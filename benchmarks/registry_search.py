@@ -11,14 +11,13 @@ import os
 import random
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from _measure import table
+from _measure import table, workplace
 from _rows import COMMON, TAGS, VOCABULARY, fill, vocabulary, zipf
 
 from embconv.registry.columns import Columns
@@ -174,7 +173,7 @@ def main() -> None:
     parser.add_argument("--keep", help="a folder where the rows stay for the next run")
     parser.add_argument("--searches", type=int, default=SEARCHES)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="embconv-bench-") as temporary:
+    with workplace() as temporary:
         rows: list[Row] = []
         times = {}
         for count in (100_000, 1_000_000) if options.million else (100_000,):

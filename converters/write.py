@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
@@ -129,15 +129,24 @@ def claims_left_out(embedding: Embedding, key: str | None) -> list[str]:
 
 def write(written: Written, path: str, *, overwrite: bool = False) -> str:
     """Put the file at `path`, whole or not at all, after it read back equal; the digest. Never onto a file unless told."""
+    with placing(path, overwrite=overwrite) as temporary:
+        stage(written, temporary, path, overwrite=overwrite)
+    return written.digest
+
+
+@contextlib.contextmanager
+def placing(path: str, *, overwrite: bool = False) -> Iterator[str]:
+    """A name beside `path` for a file that becomes it, durably, once the block has ended well; else nothing stays."""
     temporary = temporary_beside(path)
     try:
-        stage(written, temporary, path, overwrite=overwrite)
+        yield temporary
         flush(temporary, path)
         publish(temporary, path, overwrite=overwrite)
+    except OSError as exc:
+        raise CannotWrite(path, exc.strerror or str(exc)) from exc
     finally:
         discard(temporary)
     flush_folder(folder_of(path))
-    return written.digest
 
 
 def temporary_beside(path: str) -> str:

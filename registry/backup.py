@@ -9,8 +9,8 @@ import zipfile
 from msgspec import Struct
 
 from embconv.converters.display import quoted
-from embconv.converters.errors import CannotWrite, NotEqual, TargetExists
-from embconv.converters.write import discard, flush, flush_folder, publish, temporary_beside
+from embconv.converters.errors import NotEqual, TargetExists
+from embconv.converters.write import discard, placing
 
 from .blobs import Blobs
 from .errors import UnknownFile
@@ -36,18 +36,10 @@ def backup(store: Store, blobs: Blobs, path: str) -> Backup:
     path = os.path.abspath(path)
     if os.path.lexists(path):
         raise TargetExists(path)
-    temporary = temporary_beside(path)
-    try:
+    with placing(path) as temporary:
         with zipfile.ZipFile(temporary, "x", zipfile.ZIP_STORED) as archive:
             kept, missing = fill(store, blobs, archive, f"{temporary}.db")
         prove(temporary, path, len(kept) + 1)
-        flush(temporary, path)
-        publish(temporary, path)
-    except OSError as exc:
-        raise CannotWrite(path, exc.strerror or str(exc)) from exc
-    finally:
-        discard(temporary)
-    flush_folder(os.path.dirname(path))
     return Backup(path=path, files=len(kept), size=os.path.getsize(path), missing=missing)
 
 

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from embconv.converters import EmbconvError
-from embconv.converters.errors import CannotWrite, NotEqual, TargetExists, UnreadableFile
+from embconv.converters.errors import NotEqual, TargetExists, UnreadableFile
 from embconv.converters.limits import WHOLE_READ
 from embconv.converters.read import examine
 from embconv.converters.sidecars import hints_beside
 from embconv.converters.source import Source
-from embconv.converters.write import discard, flush, flush_folder, publish, temporary_beside
+from embconv.converters.write import placing
 
 from .backup import DATABASE, Backup
 from .errors import BadParameter, Forbidden, HostNotAllowed, KeyNeeded, Unreachable
@@ -156,17 +156,9 @@ class Remote:
         path = os.path.abspath(path)
         if os.path.lexists(path):
             raise TargetExists(path)
-        temporary = temporary_beside(path)
-        try:
+        with placing(path) as temporary:
             self._save("/v1/backup", temporary)
             files = whole_zip(temporary, path)
-            flush(temporary, path)
-            publish(temporary, path)
-        except OSError as exc:
-            raise CannotWrite(path, exc.strerror or str(exc)) from exc
-        finally:
-            discard(temporary)
-        flush_folder(os.path.dirname(path))
         return Backup(path=path, files=files, size=os.path.getsize(path))
 
     def _save(self, where: str, path: str) -> None:

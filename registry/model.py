@@ -156,24 +156,6 @@ class Facts(Struct, frozen=True, array_like=True):
     sources: tuple[str, ...] = ()
 
 
-class Change(Struct, frozen=True, kw_only=True):
-    """One embedding as a search filters it. `state`: present, removed or blocked; only the first is ever found."""
-
-    id: int
-    revision: int
-    state: str
-    name: str
-    trigger: str
-    base: str | None
-    role: str
-    verdict: str | None
-    nsfw: str | None
-    vectors: int
-    downloads: int
-    added: str
-    facts: Facts
-
-
 class Ingested(Struct, frozen=True, kw_only=True):
     """What an upload came to. `status`: added where at least one embedding is new, else known.
 

@@ -17,7 +17,7 @@ from ..backup import backup
 from ..downloads import PRIVATE, Empty, Sending, as_json, disposition
 from ..errors import BadParameter, BodyTooLarge, KeyExists, StorageFailed, StorageFull, UnknownKey
 from ..keys import create_key, revoke
-from ..model import KEY_ROLES, Key
+from ..model import KEY_ROLES, Key, Refusal
 from ..problems import BadRequest, NotJson, TooSlow
 from ..settings import SHARE, share_of
 from ..store import list_keys, refusals
@@ -107,17 +107,10 @@ async def keys_revoke(request: Call, name: str) -> ASGIApp:
     return Empty()
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class Refused(Refusal, frozen=True, kw_only=True):
     """A line of the log of refusals."""
 
     id: int
-    at: str
-    sha256: str
-    name: str
-    size: int
-    code: str
-    says: str
-    source: str
 
 
 class Refusals(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 READERS = 8        # threads for what reads
 WRITERS = 10       # threads for what writes; those that wait for the disk together share one commit
-AT_ONCE = 2        # of them for small uploads: one thinks while the other waits for the disk, and more would wait for each other
+AT_ONCE = 2        # of them for small uploads: one thinks while the other waits for the disk
 TOGETHER = 32      # small uploads that are taken in by one commit
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from embconv.converters import TARGETS
-from embconv.converters.encoders import BASES
 from embconv.converters.numbers import WRITABLE
 
 from ..forms import FORMATS, Wanted
@@ -43,6 +42,3 @@ def wanted(call: Call) -> Wanted:
     format_ = one_of(call, "format", FORMATS, "safetensors")
     program = one_of(call, "for", tuple(PROGRAMS), "")
     return Wanted(format=format_, target=PROGRAMS.get(program), dtype=DTYPES[one_of(call, "dtype", tuple(DTYPES), "keep")])
-
-
-BASE_NAMES = tuple(BASES)

@@ -1,7 +1,7 @@
 """The only package that knows SQL: SQLite through sqlite-utils, every fact of the registry in one file."""
 
 from .arrivals import arrive
-from .changes import add_origin, changed_since, checked, edit, latest_revision, must_be_small, remove, unnamed
+from .changes import add_origin, checked, edit, latest_revision, must_be_small, remove, unnamed
 from .documents import document, documents, documents_by_digest, rebuilt, refresh
 from .inspection import batches, digests_of, files_with_digests, index_is_whole, integrity, present_files, rebuild_index, snapshot, stale
 from .keys import add_key, key_by_hash, list_keys, revoke_key
@@ -21,7 +21,6 @@ __all__ = [
     "beginning",
     "beginnings",
     "called",
-    "changed_since",
     "check_writable",
     "checked",
     "counts",

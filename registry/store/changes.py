@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ..claims import licence
 from ..errors import BadParameter, UnknownParameter
-from ..model import NSFW, ROLES, Change, Facts, Origin
+from ..model import NSFW, ROLES, Origin
 from ..times import now
 from .arrivals import add_line, key_of, mark, text
 from .documents import must_be_here, refresh
@@ -144,18 +144,3 @@ def latest_revision(db: Database) -> int:
     """A number that is higher after every change."""
     latest: int = db.execute("SELECT latest FROM revisions").fetchone()[0]
     return latest
-
-
-def changed_since(db: Database, revision: int, limit: int = 10_000) -> list[Change]:
-    """Every embedding that changed after `revision`, in the order in which they did; removed ones too, as such."""
-    rows = db.execute(
-        "SELECT id, revision, state, name, trigger, base, role, verdict, nsfw, vectors, downloads, added, facts FROM embeddings"
-        " WHERE revision > ? ORDER BY revision LIMIT ?",
-        (revision, limit),
-    )
-    decode = msgspec.json.Decoder(Facts).decode
-    return [
-        Change(id=id_, revision=changed, state=state, name=name, trigger=trigger, base=base, role=role, verdict=verdict, nsfw=nsfw,
-               vectors=vectors, downloads=downloads, added=added, facts=decode(facts) if facts else Facts())
-        for id_, changed, state, name, trigger, base, role, verdict, nsfw, vectors, downloads, added, facts in rows
-    ]  # fmt: skip

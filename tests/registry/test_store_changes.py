@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -15,8 +15,8 @@ from embconv.converters import EmbconvError
 from embconv.registry.blobs import Blobs
 from embconv.registry.errors import BadParameter, Blocked, Gone, UnknownParameter, UnknownReference
 from embconv.registry.ingest import ingest, take_away
-from embconv.registry.model import Entry, Ingested, Origin
-from embconv.registry.store import Store, add_origin, changed_since, document, edit, latest_revision, rebuilt, resolve, stale
+from embconv.registry.model import Entry, Facts, Ingested, Origin
+from embconv.registry.store import Store, add_origin, document, edit, facts_since, latest_revision, rebuilt, resolve, stale
 
 Add = Callable[..., Ingested]
 
@@ -29,6 +29,30 @@ def id_(add: Add, store: Store) -> int:
 
 def shown(store: Store, id_: int) -> Entry:
     return msgspec.json.decode(document(store.read, id_), type=Entry)
+
+
+class Change(NamedTuple):
+    """A row of facts_since."""
+
+    id: int
+    revision: int
+    state: str
+    base: str | None
+    role: str
+    verdict: str | None
+    nsfw: str | None
+    vectors: int
+    downloads: int
+    added: str
+    packed: bytes | str
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return msgspec.json.decode(self.packed, type=Facts).tags if self.packed else ()
+
+
+def changed_since(store: Store, revision: int, limit: int = 10_000) -> list[Change]:
+    return [Change(*row) for row in facts_since(store.read, revision, limit)]
 
 
 def change(store: Store, id_: int, **changes: Any) -> Entry:
@@ -107,14 +131,14 @@ def test_what_is_gone_cannot_be_changed(store: Store, blobs: Blobs, id_: int) ->
 def test_changes_come_in_the_order_in_which_they_happened(add: Add, store: Store, blobs: Blobs) -> None:
     for n in range(3):
         add(stored.a1111(n), name=f"s{n}.pt")
-    seen = latest_revision(store.read)
-    assert [each.name for each in changed_since(store.read, 0)] == ["s0", "s1", "s2"]
-    assert changed_since(store.read, seen) == []
+    seen, ids = latest_revision(store.read), [resolve(store.read, f"s{n}") for n in range(3)]
+    assert [each.id for each in changed_since(store, 0)] == ids
+    assert changed_since(store, seen) == []
     store.write(lambda db: edit(db, resolve(db, "s1"), {"tags": ["ink"]}))
     take_away(store, blobs, resolve(store.read, "s0"))
-    later = changed_since(store.read, seen)
-    assert [(each.name, each.state, each.facts.tags) for each in later] == [("s1", "present", ("ink",)), ("s0", "removed", ())]
-    assert [each.name for each in changed_since(store.read, seen, limit=1)] == ["s1"]
+    later = changed_since(store, seen)
+    assert [(each.id, each.state, each.tags) for each in later] == [(ids[1], "present", ("ink",)), (ids[0], "removed", ())]
+    assert [each.id for each in changed_since(store, seen, limit=1)] == [ids[1]]
 
 
 def test_what_changes_nothing_is_no_change(add: Add, store: Store) -> None:
@@ -157,13 +181,13 @@ def test_after_anything_everything_shown_is_as_if_made_anew(store: Store, blobs:
             assert stale(store.read, ids) == []
             assert rebuilt(store.read, ids) == {id_: document(store.read, id_) for id_ in present}
             revisions.append(latest_revision(store.read))
-            found = changed_since(store.read, 0)
+            found = changed_since(store, 0)
             assert len(found) == len(ids)
             assert max(each.revision for each in found) <= revisions[-1]
             for each in found:
                 if each.state == "present":
                     entry = shown(store, each.id)
-                    assert (each.name, each.role, each.base, each.nsfw, each.downloads, each.facts.tags) == (
-                        entry.name, entry.role, entry.base, entry.nsfw, entry.downloads, entry.tags)  # fmt: skip
+                    assert (each.role, each.base, each.nsfw, each.downloads, each.tags) == (
+                        entry.role, entry.base, entry.nsfw, entry.downloads, entry.tags)  # fmt: skip
     assert revisions == sorted(revisions)
     assert store.read.execute("PRAGMA foreign_key_check").fetchall() == []

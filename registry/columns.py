@@ -135,6 +135,8 @@ class Columns:
 
     def filtered(self, rows: Some, query: Query) -> Some:
         """Those of the rows that a query's filters let through."""
+        if not self._alive.any():  # then no field has a value yet
+            return rows
         for field, values in query.filters.items():
             rows = self._tags.having(rows, values) if field == "tag" else self._sets[field].having(rows, values, all_of=field in ALL_OF)
         if query.vectors is not None:
@@ -171,7 +173,7 @@ class Columns:
     def count(self, field: str, rows: Some) -> tuple[Counts, Words]:
         """How many of the rows have each value of a field; and the values."""
         column: Lists | Sets = self._tags if field == "tag" else self._sets[field]
-        return column.count(rows), column.words
+        return column.count(rows) if self._alive.any() else np.zeros(len(column.words.values), np.int64), column.words
 
     def bytes(self) -> int:
         """What the columns take, without the words in them."""

@@ -295,3 +295,10 @@ def test_any_text_is_answered(stocked: tuple[Store, Columns], text: str, sort: s
     store, held = stocked
     found = search(store, held, query_of([("q", text), ("sort", sort)]))
     assert found.total >= len(found.items)
+
+
+@pytest.mark.parametrize("field", ["base", "encoder", "role", "verdict", "layout", "creator", "tag", "licence", "nsfw", "origin", "vectors"])
+def test_a_filter_finds_nothing_where_nothing_is(store: Store, field: str) -> None:
+    value = {"base": "sd1", "encoder": "clip_l", "role": "negative", "verdict": "pass", "layout": "a1111", "nsfw": "pg", "vectors": "2.."}
+    found = search(store, Columns(store), query_of([(field, value.get(field, "any")), ("facet", "base")]))
+    assert (found.total, found.items) == (0, [])

@@ -185,9 +185,27 @@ def progress(total: int, what: str) -> tuple[Callable[[], None], Callable[[], No
 
 
 # the commands register themselves on `app`
-from . import add, backup, check, convert, export, hash, inspect, keys, remove, repair, search, serve, show, verify  # noqa: E402
+from . import (  # noqa: E402
+    add,
+    backup,
+    check,
+    convert,
+    export,
+    hash,
+    identify,
+    inspect,
+    keys,
+    previews,
+    remove,
+    repair,
+    search,
+    serve,
+    show,
+    sync,
+    verify,
+)
 
 __all__ = [
-    "add", "app", "backup", "check", "convert", "export", "hash", "inspect", "keys", "remove", "repair", "search", "serve", "show",
-    "verify",
+    "add", "app", "backup", "check", "convert", "export", "hash", "identify", "inspect", "keys", "previews", "remove", "repair", "search",
+    "serve", "show", "sync", "verify",
 ]  # fmt: skip

@@ -111,7 +111,7 @@ def work(registry: Registry, entries: list[Entry], folder: str, wanted: Wanted) 
 
     advance, stop = progress(len(entries), "Exporting")
     try:
-        return export(entries, registry.read, folder, wanted, done=lambda outcome: advance())
+        return export(entries, registry.read, folder, wanted, done=lambda outcome: advance(), shown=registry.preview)
     except KeyboardInterrupt:
         stop()
         click.echo("Stopped. Every file that was written is whole; run the same command again to go on.", err=True)

@@ -10,7 +10,7 @@ import os
 import sys
 
 COMMANDS = ("convert", "inspect", "check", "repair", "hash",
-            "add", "search", "show", "export", "remove", "verify", "serve", "keys", "backup")  # fmt: skip
+            "add", "search", "show", "export", "remove", "verify", "serve", "keys", "backup", "identify", "sync", "previews")  # fmt: skip
 
 
 def cli() -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Codes of errors for which the command never began to do what it is for; wrong options are usage errors.
-COULD_NOT_RUN = frozenset({"no_store", "unreachable", "remote_error", "key_needed", "forbidden", "host_not_allowed"})
+COULD_NOT_RUN = frozenset({
+    "no_store", "unreachable", "remote_error", "key_needed", "forbidden", "host_not_allowed",
+    "civitai_unreachable", "civitai_busy", "civitai_unclear", "region_blocked", "bad_token", "address_refused", "sync_runs",
+})  # fmt: skip
 USAGE = frozenset({"unknown_parameter", "bad_parameter"})
 KEY_BYTES = 4096
 LOOPBACK = re.compile(r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)", re.IGNORECASE)

@@ -141,6 +141,7 @@ def encoder_of(key: str, width: int) -> tuple[str, bool]:
     return (fits[0] if fits else f"unknown_{width}"), not named
 
 
+@lru_cache(1_024)
 def base_of(text: str) -> str | None:
     """The base that a header or a site calls `text`, such as "SD 1.5", "Pony" or "stable-diffusion-xl-v1-base/lora"."""
     wanted = text.strip().lower().replace("_", "-") if "_" in text else text.strip().lower()

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import _samples
+import msgspec
 from msgspec.structs import replace
 
 from embconv.converters import limits as limits_module
@@ -38,6 +39,9 @@ from embconv.registry.sidecar_files import WRITERS
 DAY = "2026-11-26"  # what stands in the pages for the day of a session, so that they are the same on any other
 URL = "http://127.0.0.1:8765"
 EMBCONV = Path(sys.executable).with_name("embconv")
+ROOT = Path(__file__).parent.parent
+# A session need not be polite to itself, and gets its files in one order.
+MORE = {"embconv sync civitai": " --rate 0 --downloads 1", "embconv identify": " --rate 0", "embconv previews": " --rate 0"}
 
 
 # ---- sessions ----
@@ -51,6 +55,7 @@ class Folder:
         for path in (self.path, self.home):
             weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         _samples.write(self.path / inside, *names)
+        self.more: dict[str, str] = {}
 
     def show(self, *lines: str, only: int = 0) -> str:
         """The lines with what they answer, as a block; `only` cuts each answer to so many lines."""
@@ -69,10 +74,24 @@ class Folder:
             return "  ".join(found) + "\n"
         assert command == "embconv", line
         done = subprocess.run(
-            [EMBCONV, *arguments], cwd=self.path, env=environment() | {"EMBCONV_HOME": str(self.home)}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True, timeout=60,
+            [EMBCONV, *arguments], cwd=self.path, env=environment() | {"EMBCONV_HOME": str(self.home)} | self.more,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True, timeout=60,
         )  # fmt: skip
         return steady(done.stdout)
+
+    def at_civitai(self, *lines: str) -> str:
+        """`show` with a small imitation of Civitai, the one of the tests, in the place of civitai.com."""
+        command = [sys.executable, str(ROOT / "tests" / "fakes" / "civitai.py"), "--models", "4", "--plain", "--seed", "5"]
+        with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as civitai:
+            assert civitai.stdout is not None
+            address = msgspec.json.decode(civitai.stdout.readline())["api"]
+            self.more = {"EMBCONV_CIVITAI_URL": address, "EMBCONV_ALLOW_PRIVATE": "1"}
+            try:
+                asked = {line: next((more for asks, more in MORE.items() if line.startswith(asks)), "") for line in lines}
+                parts = [f"$ {line}\n{self.run(line + asked[line])}" for line in lines]
+            finally:
+                civitai.terminate()
+        return block("console", "\n".join(parts).replace(address.partition("//")[2], "civitai.com"))
 
     def served(self, *lines: str) -> str:
         """`show` while the registry of this folder is served at URL, by which the lines call it."""
@@ -246,7 +265,8 @@ def goes_by(one: FolderLayout) -> str:
 def sidecars() -> str:
     """Every kind of file that `embconv export` writes beside an embedding."""
     rows = [(f"`{kind}`", f"`NAME{suffix}`", (make.__doc__ or "").strip().splitlines()[0]) for kind, (suffix, make) in WRITERS.items()]
-    preview = ("`preview`", "`NAME.preview.png`", "A1111's card, where the embedding came as one.")
+    what = "A1111's card, where the embedding came as one, else the first picture that `sync folder` or `previews` has kept."
+    preview = ("`preview`", "`NAME.preview.png`", what)
     return table(("`--sidecars`", "file", "what it is"), [*rows, preview])
 
 
@@ -339,6 +359,18 @@ ADVICE = {
     "key_exists": "Choose another name. A revoked key keeps its name, so that logs stay clear.",
     "unreachable": "Check the URL and that the registry runs: `curl URL/health`.",
     "remote_error": "Something answered that is no registry: check the URL, and what stands before the registry.",
+    "civitai_unreachable": "Try again later: what was done is kept. `--api URL` names another Civitai, or a mirror.",
+    "civitai_busy": "Wait as long as it says, then run the same command again; a lower `--rate` helps.",
+    "civitai_unclear": "Look at the address in a browser. If Civitai has changed, a newer embconv may know how.",
+    "region_blocked": "Civitai answers nobody from there. A mirror may: `--api URL`.",
+    "bad_token": "Make a token in your account's settings at Civitai and set `EMBCONV_CIVITAI_TOKEN`, or go without.",
+    "address_refused": "Only https on the public network is asked. For a server of your own set `EMBCONV_ALLOW_PRIVATE=1`.",
+    "not_taken": "Nothing has to be done: the file is passed over, and tried again when that may help.",
+    "fetch_failed": "Run the same command again; the sentence says what came in place of the file.",
+    "not_a_picture": "Only PNG, JPEG, WebP and AVIF of at most 24 million pixels become previews.",
+    "unknown_sync": "`GET /v1/syncs` lists them all.",
+    "sync_runs": "Wait until it has ended, or cancel it: `POST /v1/syncs/NUMBER/cancel`.",
+    "stopped": "Run the same command again; it goes on where it was.",
     "no_store": "Add a first file with `embconv add`, or name the folder with `--home` or `EMBCONV_HOME`.",
     "busy": "Try again; another program was writing for very long.",
     "storage_full": "Free space on the registry's disk. Nothing was kept of what was refused, and nothing else was lost.",

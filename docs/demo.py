@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shlex
 import subprocess
@@ -88,6 +89,24 @@ def served(top: Path) -> Iterator[str]:
             server.terminate()
 
 
+def civitai(top: Path) -> None:
+    """Mirror an imitation of Civitai, and ask it whose files these are: nobody else is asked in a demo."""
+    title("Civitai, or rather a small imitation of it: mirrored once, then only what is new")
+    fake = Path(__file__).parent.parent / "tests" / "fakes" / "civitai.py"
+    with subprocess.Popen([sys.executable, fake, "--models", "4", "--plain"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        os.environ.update(EMBCONV_CIVITAI_URL=json.loads(server.stdout.readline())["api"], EMBCONV_ALLOW_PRIVATE="1")
+        home = ("--home", "mirror")
+        try:
+            show(top, "sync", "civitai", "--rate", "0", *home)
+            show(top, "sync", "civitai", "--rate", "0", *home)
+            show(top, "export", "--all", "mirrored", "--layout", "comfyui", "-q", *home)
+            title("Whose files are these? Only hashes are sent; converted files are found by what they were made of")
+            show(top, "identify", "mirrored", "embeddings/moonpaper.pt", "--rate", "0", *home)
+        finally:
+            server.terminate()
+
+
 def environment(top: Path) -> dict[str, str]:
     """A registry of the demo's own."""
     return {**os.environ, "EMBCONV_HOME": str(top / "registry"), "EMBCONV_REGISTRY": ""}
@@ -118,6 +137,7 @@ def main() -> None:
         show(top, "embeddings/free-download.pt", "trap.safetensors", code=1)
         show(top, "inspect", "--pickle", "embeddings/free-download.pt", code=1)
         registry(top)
+        civitai(top)
     print("\nNothing in a file is ever run, and the sample files are gone again.")
 
 

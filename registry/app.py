@@ -14,6 +14,8 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.utils import normalize_path
 
+from .civitai.mirror import Mirror
+from .civitai.mirror_index import Index
 from .downloads import FRESH, Empty, Reply
 from .guards import Told, check_host, check_origin
 from .observe import SHOWN, Line, Log
@@ -40,6 +42,7 @@ def create_app(settings: Settings, *, log: Log | None = None) -> Litestar:
         logging_config=None,
     )
     app.state["service"] = service
+    app.state["mirror"] = Mirror(service.store, service.columns, Index(service.store))
     # Litestar puts middleware behind its router, and a bad Host is one on every path; what it does with errors, Front does too
     app.asgi_handler = Front(app.asgi_router.handle_routing, service)
     return app
@@ -48,11 +51,13 @@ def create_app(settings: Settings, *, log: Log | None = None) -> Litestar:
 @asynccontextmanager
 async def serving(service: Service, app: Litestar) -> AsyncIterator[None]:
     """What is done before the first request and after the last."""
-    for work in (service.columns.warm, service.sweep):
+    mirror: Mirror = app.state["mirror"]
+    for work in (service.columns.warm, mirror.index.warm, service.sweep):
         service.readers.submit(quietly, service, work)
     try:
         yield
     finally:
+        mirror.index.stop()
         service.close()
         service.log.flush()
 
@@ -81,7 +86,8 @@ def answered(service: Service, scope: Any, exc: Exception) -> Reply:
 
 def allowed(path: str) -> Empty:
     """What may be asked of a path; Litestar names the methods of only one of its handlers. UnknownRoute where it is none."""
-    routes: list[Operation] = [handler.opt["operation"] for handler in ROUTES]
+    every: list[Operation] = [handler.opt["operation"] for handler in ROUTES]
+    routes = [one for one in every if one.path == path] or every  # a path without parameters goes before one that has some
     methods = {one.method for one in routes if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(one.path)), path)}
     if not methods:
         raise UnknownRoute(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -14,7 +15,10 @@ from embconv.converters.write import discard, placing
 
 from .blobs import Blobs
 from .errors import UnknownFile
-from .store import Store, integrity, present_files, snapshot
+from .store import Store, integrity, present_files, present_previews, snapshot
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 DATABASE = "registry.db"
 PIECE = 1 << 20
@@ -23,7 +27,7 @@ LARGE = 1 << 31
 
 
 class Backup(Struct, frozen=True, kw_only=True):
-    """What was written. `missing` are files whose bytes were not there, or not what they should be: verify tells more."""
+    """What was written: files, and pictures of embeddings. `missing` are those whose bytes were not there, or rotten: see verify."""
 
     path: str
     files: int
@@ -46,7 +50,7 @@ def backup(store: Store, blobs: Blobs, path: str) -> Backup:
 def fill(store: Store, blobs: Blobs, archive: zipfile.ZipFile, copy: str) -> tuple[set[str], tuple[str, ...]]:
     """Bytes, then the database that names them. One that names bytes which were removed meanwhile is taken anew."""
     kept: set[str] = set()
-    add_all(blobs, archive, present_files(store.read), kept)
+    add_all(blobs, archive, wanted(store.read), kept)
     for _ in range(TIMES):
         try:
             snapshot(store.read, copy)
@@ -54,8 +58,8 @@ def fill(store: Store, blobs: Blobs, archive: zipfile.ZipFile, copy: str) -> tup
                 wrong = integrity(taken)
                 if wrong:
                     raise NotEqual(copy, f"the copy of the database is damaged: {wrong[0]}")
-                missing = add_all(blobs, archive, present_files(taken), kept)
-            if not missing or set(missing) <= set(present_files(store.read)):
+                missing = add_all(blobs, archive, wanted(taken), kept)
+            if not missing or set(missing) <= set(wanted(store.read)):
                 archive.write(copy, DATABASE)
                 return kept, tuple(missing)
         finally:
@@ -63,9 +67,14 @@ def fill(store: Store, blobs: Blobs, archive: zipfile.ZipFile, copy: str) -> tup
     raise NotEqual(copy, "files were removed again and again while it was written")
 
 
-def add_all(blobs: Blobs, archive: zipfile.ZipFile, wanted: list[str], kept: set[str]) -> list[str]:
+def wanted(db: Database) -> list[str]:
+    """The sha256 of all bytes that are named: files, then pictures of embeddings."""
+    return list(dict.fromkeys([*present_files(db), *(sha256 for sha256, _ in present_previews(db))]))
+
+
+def add_all(blobs: Blobs, archive: zipfile.ZipFile, all_of: list[str], kept: set[str]) -> list[str]:
     """Add the bytes of these that are not in it yet; those that are not there, or rotten."""
-    return [sha256 for sha256 in wanted if sha256 not in kept and not add(blobs, archive, sha256, kept)]
+    return [sha256 for sha256 in all_of if sha256 not in kept and not add(blobs, archive, sha256, kept)]
 
 
 def add(blobs: Blobs, archive: zipfile.ZipFile, sha256: str, kept: set[str]) -> bool:

@@ -192,6 +192,11 @@ class Writer:
         if not self.blobs.has(self.sha256):
             self.keep()
 
+    def discard(self) -> None:
+        """Take the temporary file away."""
+        if self._temporary is not None:
+            self._temporary.discard()
+
     def _opened(self) -> Temporary:
         if self._temporary is None:
             with failing():
@@ -202,8 +207,7 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._temporary is not None:
-            self._temporary.discard()
+        self.discard()
 
 
 def _listed(folder: str) -> list[str]:

@@ -19,6 +19,7 @@
         |-- OriginNotAllowed     origin_not_allowed    a page of another site asks
         |-- UnknownKey           unknown_key           no key has that name
         |-- KeyExists            key_exists            a key has that name already
+        |-- NotAPicture          not_a_picture         bytes that are no picture which can be shown
         |-- Unreachable          unreachable           a remote registry that does not answer
         |-- RemoteError          remote_error          a remote registry that answers with something else
         |-- NoStore              no_store              the data folder cannot be used
@@ -206,6 +207,16 @@ class KeyExists(RegistryError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is a key {quoted(name)} already.", "Choose another name, or revoke that one first.")
+
+
+class NotAPicture(RegistryError):
+    """Bytes that are no picture which can be shown."""
+
+    code = "not_a_picture"
+
+    def __init__(self, name: str, why: str) -> None:
+        hint = "PNG, JPEG, WEBP and AVIF pictures are taken, up to 24 million pixels and 32 MiB."
+        super().__init__(f"{quoted(name)} is no picture that can be shown: {printable(why)}.", hint)
 
 
 class Unreachable(RegistryError):

@@ -23,15 +23,19 @@ from embconv.converters.staging import Staging, make_folder, sweep
 from embconv.converters.targets import plan_for
 from embconv.converters.write import CONTAINERS, Written, encode
 
-from .errors import StorageFailed
+from .blobs import Blobs
+from .errors import Gone, StorageFailed, UnknownFile, UnknownReference
 from .export_names import USUAL, placed
 from .folder_layouts import FolderLayout
 from .model import Entry, FileEntry
+from .pictures import to_png
 from .sidecar_files import PREVIEW, WRITERS, Beside, sidecar
+from .store import Store, previews_of, resolve
 
 CHUNK = 256  # files that reach the disk together
 SHOWN_AS_PREVIEW = ("png", "webp")  # the programs show no avif or jxl
 Read = Callable[[FileEntry], Input]
+Shown = Callable[[Entry], bytes | None]  # the first picture that is kept of it
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -76,8 +80,10 @@ class Placing(Staging):
         self._waiting[path] = (temporary, overwrite)
 
 
-def export(entries: Sequence[Entry], read: Read, folder: str, wanted: Wanted, *, done: Callable[[Exported], None]) -> list[Exported]:
-    """Write embeddings below `folder`; `done` hears of each once it is safe. No bad one stops the others.
+def export(
+    entries: Sequence[Entry], read: Read, folder: str, wanted: Wanted, *, done: Callable[[Exported], None], shown: Shown = lambda _: None
+) -> list[Exported]:
+    """Write embeddings below `folder`; `done` hears of each once it is safe. No bad one stops the others. `shown` gives their previews.
 
     What an export that was killed had begun there is removed.
 
@@ -91,7 +97,7 @@ def export(entries: Sequence[Entry], read: Read, folder: str, wanted: Wanted, *,
     left = iter(entries)
     while chunk := list(islice(left, CHUNK)):
         with Placing() as placing:
-            results = [export_one(entry, read, folder, names[entry.digest], wanted, placing) for entry in chunk]
+            results = [export_one(entry, read, folder, names[entry.digest], wanted, placing, shown) for entry in chunk]
             lost = {} if wanted.dry_run else placing.publish()
         for result in results:
             found.append(settled(result, lost))
@@ -109,7 +115,9 @@ def settled(result: Exported, lost: dict[str | None, EmbconvError]) -> Exported:
     return replace(result, sidecars=tuple(path for path in result.sidecars if path not in gone), notes=notes) if gone else result
 
 
-def export_one(entry: Entry, read: Read, folder: str, parts: tuple[str, ...], wanted: Wanted, placing: Placing) -> Exported:
+def export_one(
+    entry: Entry, read: Read, folder: str, parts: tuple[str, ...], wanted: Wanted, placing: Placing, shown: Shown
+) -> Exported:
     """One embedding with what stands beside it."""
     result = Exported(digest=entry.digest, name=entry.name, status="would_write" if wanted.dry_run else "written")
     options = Options(target=wanted.layout.target)
@@ -134,7 +142,8 @@ def export_one(entry: Entry, read: Read, folder: str, parts: tuple[str, ...], wa
             prompt=prompt_for(written.trigger, parts, wanted.layout),
             notes=notes_of(entry, parts[-1], (*written.notes, plan.note), wanted),
         )
-        return with_sidecars(result, entry, written, read, wanted, placing)
+        picture = picture_of(entry, read, shown) if PREVIEW in (*wanted.layout.sidecars, *wanted.sidecars) else None
+        return with_sidecars(result, entry, written, wanted, placing, picture)
     except EmbconvError as exc:
         status = "failed" if isinstance(exc, WriteError) and not isinstance(exc, TargetExists) else "refused"
         return Exported(digest=entry.digest, name=entry.name, status=status, error=Failure(exc.code, exc.says, exc.hint))
@@ -195,16 +204,17 @@ def notes_of(entry: Entry, called: str, notes: tuple[str, ...], wanted: Wanted) 
     return tuple(filter(None, notes))
 
 
-def with_sidecars(result: Exported, entry: Entry, written: Written, read: Read, wanted: Wanted, placing: Placing) -> Exported:
-    """The same with what stands beside it."""
+def with_sidecars(
+    result: Exported, entry: Entry, written: Written, wanted: Wanted, placing: Placing, picture: tuple[str, Callable[[], bytes]] | None
+) -> Exported:
+    """The same with what stands beside it; `picture` is the suffix of its preview and how its bytes are had."""
     assert result.path is not None
     kinds = dict.fromkeys((*wanted.layout.sidecars, *wanted.sidecars))
     if not kinds:
         return result
     stem = os.path.splitext(result.path)[0]
     notes: list[str] = []
-    picture = preview_of(entry) if PREVIEW in kinds else None
-    shown = f"{stem}.preview.{picture.container}" if picture else None
+    shown = f"{stem}.preview.{picture[0]}" if picture else None
     about = Beside(
         entry=entry,
         path=os.path.abspath(result.path),
@@ -217,15 +227,32 @@ def with_sidecars(result: Exported, entry: Entry, written: Written, read: Read, 
     made: dict[str, Callable[[], bytes]] = {kind: partial(sidecar, kind, about) for kind in kinds if kind in WRITERS}
     files = {f"{stem}{WRITERS[kind][0]}": make for kind, make in made.items()}
     if picture and shown:
-        files[shown] = partial(bytes_of, picture, read)
+        files[shown] = picture[1]
     beside = list(put_beside(files, wanted, placing, notes))
     missing = (PREVIEW,) if PREVIEW in kinds and picture is None else ()
     return replace(result, sidecars=tuple(beside), missing=missing, notes=(*result.notes, *notes))
 
 
-def preview_of(entry: Entry) -> FileEntry | None:
-    """A picture of it: A1111's card, of a kind that programs show."""
-    return next((file for file in entry.files if file.container in IMAGES and file.container in SHOWN_AS_PREVIEW), None)
+def picture_of(entry: Entry, read: Read, shown: Shown) -> tuple[str, Callable[[], bytes]] | None:
+    """A picture of it, by its suffix: A1111's card, of a kind that programs show, else the first preview that is kept, as PNG."""
+    card = next((file for file in entry.files if file.container in IMAGES and file.container in SHOWN_AS_PREVIEW), None)
+    if card:
+        return card.container, partial(bytes_of, card, read)
+    kept = shown(entry)
+    return ("png", partial(to_png, kept, entry.name)) if kept else None
+
+
+def previews_in(store: Store, blobs: Blobs) -> Shown:
+    """The first preview of each, as a registry on this machine keeps it; one whose bytes are lost is none."""
+
+    def shown(entry: Entry) -> bytes | None:
+        try:
+            found = previews_of(store.read, resolve(store.read, entry.digest))
+            return blobs.read(found[0].sha256) if found else None
+        except (Gone, UnknownFile, UnknownReference):
+            return None
+
+    return shown
 
 
 def bytes_of(file: FileEntry, read: Read) -> bytes:

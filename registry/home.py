@@ -22,6 +22,16 @@ def cache(home: str) -> str:
     return os.path.join(os.path.abspath(home), "cache")
 
 
+def spool(home: str) -> str:
+    """The folder of files that were fetched and not yet taken in, so that no kill makes us fetch them again."""
+    return os.path.join(os.path.abspath(home), "spool")
+
+
+def sync_lock(home: str, source: str) -> str:
+    """The file that is locked while a sync of a source runs."""
+    return os.path.join(os.path.abspath(home), f"sync-{source}.lock")
+
+
 def has_bytes(home: str) -> bool:
     """Are there bytes already? Then a database that is only now made does not name them."""
     try:

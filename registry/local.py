@@ -20,6 +20,7 @@ from . import keys as api_keys
 from .backup import Backup, backup
 from .blobs import Blobs
 from .errors import NoStore
+from .export import previews_in
 from .home import database, has_bytes
 from .ingest import ingest, sweep, take_away
 from .many import DISK, ingest_many
@@ -83,6 +84,9 @@ class Local:
 
     def read(self, file: FileEntry) -> str:
         return self.blobs.path(file.sha256)
+
+    def preview(self, entry: Entry) -> bytes | None:
+        return previews_in(self.store, self.blobs)(entry)
 
     def remove(self, ref: str, *, why: str, block: bool) -> str:
         id_ = resolve(self.store.read, ref)

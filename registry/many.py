@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -134,19 +134,23 @@ def look(paths: Sequence[str], home: str, telling: frozenset[str], cheap: bool) 
     with Store(home, create=False) as store, Shelf(Blobs(home)) as shelf:
         seen = [glance(path, store, shelf, sums, told=os.path.dirname(path) in telling, cheap=cheap) for path in paths]
         must_have(parent)
-        lost = shelf.publish()
-    seen = [failed(each, lost[each.prepared.sha256]) if each.prepared and each.prepared.sha256 in lost else each for each in seen]
-    seen = sums.filled(seen)
+        seen = sums.filled(without(seen, shelf.publish()))
     try:
         return msgspec.msgpack.encode(seen)
     except UnicodeEncodeError:  # a path that is no UTF-8
         return seen
 
 
+def without(seen: list[Seen], lost: Mapping[str, RegistryError]) -> list[Seen]:
+    """The same, with what became of those whose bytes the disk did not take."""
+    return [failed(each, lost[each.prepared.sha256]) if each.prepared and each.prepared.sha256 in lost else each for each in seen]
+
+
 def watch_parent() -> int:
     """End this process soon after the one that started it was killed: nobody would ever take its results. The parent's id."""
-    parent, watching = os.getppid(), any(thread.name == WATCH for thread in threading.enumerate())
-    if multiprocessing.parent_process() is not None and not watching:
+    started_by, watching = multiprocessing.parent_process(), any(thread.name == WATCH for thread in threading.enumerate())
+    parent = (started_by.pid if started_by else None) or os.getppid()  # the latter is another's where the parent is dead already
+    if started_by is not None and not watching:
 
         def watch() -> None:
             while True:
@@ -163,11 +167,11 @@ def must_have(parent: int) -> None:
         os._exit(1)
 
 
-def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool) -> Seen:
-    """One file: what it holds, with its bytes on the shelf."""
+def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, name: str | None = None) -> Seen:
+    """One file: what it holds, with its bytes on the shelf. With a `name` that is what it is called, and its folder tells nothing."""
     try:
-        with Source(path, file_name(path)) as opened:
-            return take(path, opened, store, shelf, sums, told=told, cheap=cheap)
+        with Source(path, file_name(path if name is None else name)) as opened:
+            return take(path, opened, store, shelf, sums, told=told, cheap=cheap, beside=path if name is None else None)
     except RegistryError as exc:
         return failed(Seen(path=path), exc)
     except EmbconvError as exc:  # it cannot even be read
@@ -177,7 +181,7 @@ def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, che
         return Seen(path=path, error=Failure("unreadable_file", says, "Rename it."))
 
 
-def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool) -> Seen:
+def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, beside: str | None) -> Seen:
     """An open file: known, prepared or refused."""
     try:
         computed = hashes(opened) if opened.size <= WHOLE_READ else None
@@ -185,7 +189,7 @@ def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, t
         if computed and known and not (told and hints_beside(path)):
             digests, triggers = zip(*known, strict=True)
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
-        prepared = prepare_opened(opened, beside=path, told=told, computed=computed, sums=sums.later)
+        prepared = prepare_opened(opened, beside=beside, told=told, computed=computed, sums=sums.later)
         shelf.put(opened, prepared.sha256)
         return Seen(path=path, prepared=prepared)
     except RegistryError:
@@ -202,8 +206,9 @@ def failed(seen: Seen, exc: EmbconvError) -> Seen:
     return Seen(path=seen.path, error=Failure(exc.code, exc.says, exc.hint))
 
 
-def settle(store: Store, blobs: Blobs, seen: list[Seen], said: Said) -> list[Addition]:
+def settle(store: Store, blobs: Blobs, seen: list[Seen], said: Said, *, names: Mapping[str, str] | None = None) -> list[Addition]:
     """Put what was seen into the database, in one write, and say what became of each."""
+    named = names or {}
     arrivals = {each.path: said(each.path, each.prepared) for each in seen if each.prepared}
 
     def work(db: Database) -> dict[str, Arrived | EmbconvError]:
@@ -217,7 +222,9 @@ def settle(store: Store, blobs: Blobs, seen: list[Seen], said: Said) -> list[Add
         came = store.write(work)
     except RegistryError as exc:
         came = dict.fromkeys(arrivals, exc)
-    return [addition(each, came.get(each.path)) or alone(store, blobs, each.path, arrivals[each.path]) for each in seen]
+    return [
+        addition(each, came.get(each.path)) or alone(store, blobs, each.path, arrivals[each.path], named.get(each.path)) for each in seen
+    ]
 
 
 def addition(seen: Seen, came: Arrived | EmbconvError | None) -> Addition | None:
@@ -243,10 +250,10 @@ def addition(seen: Seen, came: Arrived | EmbconvError | None) -> Addition | None
     )
 
 
-def alone(store: Store, blobs: Blobs, path: str, arrival: Arrival) -> Addition:
+def alone(store: Store, blobs: Blobs, path: str, arrival: Arrival, name: str | None) -> Addition:
     """One file by itself: its bytes went, or it is blocked, which is written down."""
     try:
-        result = ingest(store, blobs, path, role=arrival.role, tags=arrival.tags, origin=arrival.origin)
+        result = ingest(store, blobs, path, name=name, role=arrival.role, tags=arrival.tags, origin=arrival.origin)
     except EmbconvError as exc:
         return Addition(path=path, status="failed" if exc.code in DISK else "refused", error=failure(path, exc).error)
     return addition_of(path, result)

@@ -177,3 +177,65 @@ CREATE TABLE sync_state (
 def m002_operations(db: Database) -> None:
     """Keys, refusals, jobs, sync state, and what test renders gave."""
     run(db, OPERATIONS)
+
+
+CIVITAI = """
+CREATE TABLE civitai_models (             -- what Civitai said last of a model, whole; kept when Civitai forgets it
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL,                   -- JSON without the versions; descriptions are sanitised
+    shown TEXT NOT NULL,                  -- how it is listed: 'nsfw' with nsfw=true, 'pg' without, 'no' only by its id
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'gone')),
+    walk INTEGER NOT NULL DEFAULT 0,      -- in which it was met last
+    seen TEXT NOT NULL,                   -- when Civitai last told of it
+    asked TEXT NOT NULL                   -- when it was last asked for it
+);
+CREATE INDEX civitai_models_walk ON civitai_models (walk);
+CREATE INDEX civitai_models_asked ON civitai_models (shown, asked);
+CREATE TABLE civitai_versions (
+    id INTEGER PRIMARY KEY,
+    model_id INTEGER NOT NULL REFERENCES civitai_models (id),
+    place INTEGER NOT NULL,               -- among those of its model, the newest first
+    body BLOB NOT NULL,                   -- JSON without the files
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'gone')),
+    walk INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX civitai_versions_model ON civitai_versions (model_id);
+CREATE TABLE civitai_files (
+    id INTEGER PRIMARY KEY,
+    model_id INTEGER NOT NULL REFERENCES civitai_models (id),
+    version_id INTEGER NOT NULL REFERENCES civitai_versions (id),
+    body BLOB NOT NULL,                   -- JSON
+    sha256 TEXT,                          -- as Civitai says; none while a scan is pending
+    claims TEXT NOT NULL,                 -- JSON: what its embeddings' line of origin says
+    offer BLOB NOT NULL,                  -- JSON of model.Offer: by which it is decided whether it is taken
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'unverified', 'skipped', 'failed')),
+    reason TEXT NOT NULL DEFAULT '',      -- of what was skipped
+    says TEXT NOT NULL DEFAULT '',        -- in words, of what was skipped or failed
+    again TEXT NOT NULL DEFAULT '',       -- when trying again may help: a time, 'token', or nothing
+    got TEXT,                             -- sha256 of the file here that holds it
+    walk INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX civitai_files_version ON civitai_files (version_id);
+CREATE INDEX civitai_files_model ON civitai_files (model_id);
+CREATE INDEX civitai_files_sha256 ON civitai_files (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX civitai_files_got ON civitai_files (got) WHERE got IS NOT NULL;
+CREATE INDEX civitai_files_state ON civitai_files (state);
+CREATE TABLE previews (                   -- pictures that somebody asked for, made anew from what they were
+    embedding_id INTEGER NOT NULL REFERENCES embeddings (id),
+    sha256 TEXT NOT NULL,                 -- of the blob
+    source TEXT NOT NULL,                 -- where the picture came from: an address, or a file's name
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    nsfw TEXT,
+    recipe TEXT NOT NULL DEFAULT '{}',    -- JSON: prompt, seed, sampler ... as it was told
+    added TEXT NOT NULL,
+    PRIMARY KEY (embedding_id, source)
+) WITHOUT ROWID;
+CREATE INDEX previews_sha256 ON previews (sha256)
+"""
+
+
+@migrations()
+def m003_civitai(db: Database) -> None:
+    """What Civitai says of models, versions and files, and the pictures that were fetched."""
+    run(db, CIVITAI)

@@ -199,6 +199,68 @@ class Key(Struct, frozen=True, kw_only=True):
     revoked: str | None = None
 
 
+class Job(Struct, frozen=True, kw_only=True):
+    """Long work. `state`: running, done, stopped, failed, interrupted; `input` is what was asked, `result` what it came to."""
+
+    id: int
+    kind: str
+    ref: str
+    state: str
+    created: str
+    changed: str
+    input: Any = None
+    result: Any = None
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """A picture of an embedding: the blob it lies in, and where it came from (`source`: an address or a file's name).
+
+    `recipe`: what it was made with, as somebody told it. `nsfw` is its level, None where nobody rated it.
+    """
+
+    sha256: str
+    source: str
+    width: int
+    height: int
+    nsfw: str | None = None
+    recipe: dict[str, Any] = {}
+    added: str
+
+
+class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file as Civitai offers it: what is known of it before it is fetched. `kind` is Civitai's type of the file.
+
+    `gate`: until when it has to be paid for; "never" where that has no end, "" where it is free. `level`: the highest; None is unrated.
+    """
+
+    id: int
+    model_id: int
+    version_id: int
+    title: str
+    version: str = ""
+    creator: str = ""
+    name: str
+    kind: str = ""
+    size: int | None = None
+    sha256: str | None = None
+    base: str = ""
+    level: str | None = None
+    mode: str = ""
+    gate: str = ""
+    published: str = ""
+
+
+class Offered(Struct, frozen=True, kw_only=True):
+    """An offer, and what has become of it here. `state`: waiting, held, unverified, skipped or failed."""
+
+    offer: Offer
+    state: str
+    reason: str = ""
+    says: str = ""
+    again: str = ""
+    got: str | None = None
+
+
 class FacetValue(Struct, frozen=True, kw_only=True):
     """One value of a facet: how many of all that was found have it, and whether the search asks for it."""
 

@@ -12,6 +12,7 @@ from embconv.converters.display import printable, quoted
 from embconv.converters.folders import CannotRead
 from embconv.converters.targets import UnknownTarget
 
+from .civitai import errors as civitai
 from .errors import (
     AmbiguousReference,
     BadParameter,
@@ -25,6 +26,7 @@ from .errors import (
     KeyExists,
     KeyNeeded,
     NoStore,
+    NotAPicture,
     NotMultipart,
     OriginNotAllowed,
     RegistryError,
@@ -112,6 +114,18 @@ class InternalError(RegistryError):
 
 STATUS: dict[type[EmbconvError], int] = {
     EmbconvError: 422,
+    # Civitai, and syncs
+    civitai.CivitaiUnreachable: 502,
+    civitai.CivitaiBusy: 503,
+    civitai.CivitaiUnclear: 502,
+    civitai.RegionBlocked: 502,
+    civitai.BadToken: 422,
+    civitai.AddressRefused: 422,
+    civitai.NotTaken: 422,
+    civitai.FetchFailed: 502,
+    civitai.UnknownSync: 404,
+    civitai.SyncRuns: 409,
+    civitai.Stopped: 409,
     # a file that is no embedding, or not one that can become what was asked for
     errors.FileError: 422,
     errors.UnreadableFile: 422,
@@ -151,6 +165,7 @@ STATUS: dict[type[EmbconvError], int] = {
     OriginNotAllowed: 403,
     UnknownKey: 404,
     KeyExists: 409,
+    NotAPicture: 422,
     Unreachable: 502,
     RemoteError: 502,
     NoStore: 503,

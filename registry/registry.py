@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from embconv.converters.read import Input
 
-from .model import Addition, Facet, FileEntry, Key
+from .model import Addition, Entry, Facet, FileEntry, Key
 
 if TYPE_CHECKING:
     from .backup import Backup
@@ -48,6 +48,10 @@ class Registry(Protocol):
 
     def read(self, file: FileEntry) -> Input:
         """The exact bytes of a file, or where they lie."""
+        ...
+
+    def preview(self, entry: Entry) -> bytes | None:
+        """The first picture that is kept of it, as WebP."""
         ...
 
     def remove(self, ref: str, *, why: str, block: bool) -> str:

@@ -24,9 +24,9 @@ from embconv.converters.source import Source
 from embconv.converters.write import placing
 
 from .backup import DATABASE, Backup
-from .errors import BadParameter, Forbidden, HostNotAllowed, KeyNeeded, Unreachable
+from .errors import BadParameter, Forbidden, Gone, HostNotAllowed, KeyNeeded, RemoteError, UnknownFile, UnknownReference, Unreachable
 from .local import not_added
-from .model import Addition, Entry, Facet, FileEntry, Key
+from .model import Addition, Entry, Facet, FileEntry, Key, Preview
 from .prepare import file_name
 from .registry import Pairs, Results
 from .replies import error_in, value_in
@@ -66,6 +66,12 @@ class Made(Struct, frozen=True):
 
     key: Key
     secret: str
+
+
+class Pictures(Struct, frozen=True):
+    """The part of an answer about previews that is read here."""
+
+    items: tuple[Preview, ...]
 
 
 class Remote:
@@ -128,6 +134,13 @@ class Remote:
 
     def read(self, file: FileEntry) -> bytes:
         return self._ask("GET", f"/v1/files/{in_path(file.sha256)}").content
+
+    def preview(self, entry: Entry) -> bytes | None:
+        try:
+            found = value_in(self._ask("GET", f"/v1/embeddings/{in_path(entry.digest)}/previews"), Pictures).items
+            return self._ask("GET", f"/v1/previews/{in_path(found[0].sha256)}").content if found else None
+        except (UnknownReference, UnknownFile, Gone, RemoteError):  # an older registry has no such route
+            return None
 
     def remove(self, ref: str, *, why: str, block: bool) -> str:
         digest = msgspec.json.decode(self.document(ref), type=Entry).digest

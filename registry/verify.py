@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -25,6 +26,8 @@ from .store import (
     files_with_digests,
     index_is_whole,
     integrity,
+    lose_preview,
+    present_previews,
     rebuild_index,
     refresh,
     stale,
@@ -84,6 +87,7 @@ def verify(
             done(checked)
         elif not blobs.has(sha256) and still_named(store, sha256):
             problems.append(missing(sha256, name))
+    problems += preview_problems(store, blobs, repair)
     problems += orphans(store, blobs, repair)
     problems += index_problems(store, repair)
     embeddings = 0
@@ -123,6 +127,22 @@ def file_problems(store: Store, blobs: Blobs, sha256: str, name: str, digests: l
         return
     if held != digests and still_named(store, sha256) and held != digests_of(store.read, sha256):
         yield Problem(kind="changed", ref=sha256, says=f"{printable(name)} is read with other vectors than when it was added.")
+
+
+def preview_problems(store: Store, blobs: Blobs, repair: bool) -> Iterator[Problem]:
+    """The pictures of embeddings: there, and with their hash. What is lost cannot be shown, so a repair forgets it."""
+    for sha256, name in present_previews(store.read):
+        try:
+            with Source(blobs.path(sha256), name) as source:
+                kind, says = ("", "") if sha256_of(source) == sha256 else ("rotten", "has changed")
+        except EmbconvError:
+            kind, says = "missing", "is not there"
+        if kind and still_named(store, sha256):
+            if repair:
+                blobs.set_aside(sha256)
+                store.write(partial(lose_preview, sha256=sha256))
+            says = f"The picture {printable(name)} {says}; it comes back when the one it was made from changes."
+            yield Problem(kind=kind, ref=sha256, says=says, repaired=repair)
 
 
 def missing(sha256: str, name: str) -> Problem:

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
-from . import admin, embeddings, files, hashes, schema, search, state, stateless
+from . import (
+    admin,
+    civitai,
+    civitai_files,
+    embeddings,
+    files,
+    hashes,
+    horde,
+    huggingface,
+    previews,
+    schema,
+    search,
+    state,
+    stateless,
+    syncs,
+)
 
 ROUTES: tuple[HTTPRouteHandler, ...] = (
-    *embeddings.ROUTES, *search.ROUTES, *files.ROUTES, *hashes.ROUTES, *stateless.ROUTES, *state.ROUTES, *admin.ROUTES, *schema.ROUTES,
+    *embeddings.ROUTES, *search.ROUTES, *files.ROUTES, *hashes.ROUTES, *stateless.ROUTES, *state.ROUTES, *admin.ROUTES, *huggingface.ROUTES,
+    *civitai.ROUTES, *civitai_files.ROUTES, *horde.ROUTES, *previews.ROUTES, *syncs.ROUTES, *schema.ROUTES,
 )  # fmt: skip

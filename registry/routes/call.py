@@ -25,6 +25,7 @@ from ..observe import Ids, Log, Numbers
 from ..problems import BadRequest
 from ..settings import Settings
 from ..store import Store
+from ..syncs import Syncs
 from ..uploads import in_thread, receive_json
 from .operation import Call, Pairs
 
@@ -53,6 +54,7 @@ class Service:
         self.writers = ThreadPoolExecutor(WRITERS, "embconv-write")
         self.pulse = Pulse(settings, self.store, self.readers)
         work = partial(ingest_together, self.store, self.blobs)
+        self.syncs = Syncs(self.store, lambda exc: log.failure("", exc))
         self.intake: Batches[Sent, Ingested] = Batches(self.writers, work, most=TOGETHER, at_once=AT_ONCE)
 
     def sweep(self) -> None:
@@ -63,6 +65,7 @@ class Service:
 
     def close(self) -> None:
         """Finish what is being written, and close everything."""
+        self.syncs.close()
         self.columns.stop()
         self.writers.shutdown(wait=True)
         self.readers.shutdown(wait=True)
@@ -137,6 +140,11 @@ def whole(call: Call, name: str, default: int | None, least: int, most: int) -> 
     return int(value)
 
 
+def whole_in(value: object) -> bool:
+    """Is it a whole number that is written as 8.0? JSON has but one kind of number."""
+    return isinstance(value, float) and value.is_integer()
+
+
 class Body(Struct):
     """What a JSON body may hold; the base of all of them."""
 
@@ -157,6 +165,6 @@ async def json_body(call: Call, kind: type[B], limit: int) -> B:
         if name not in kind.__struct_fields__:
             raise UnknownParameter(name, kind.__struct_fields__)
     try:
-        return msgspec.convert(found, kind)
+        return msgspec.convert({name: int(value) if whole_in(value) else value for name, value in found.items()}, kind)
     except msgspec.ValidationError as exc:
         raise BadRequest(f"The body is not what is expected: {printable(str(exc))}.") from exc

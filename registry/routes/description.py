@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -18,9 +18,12 @@ from .operation import JSON, Answer, Operation, Parameter
 
 REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
+EARLY = (HostNotAllowed, OriginNotAllowed, InternalError)  # of those, what is answered before or after a route can say how
 COMMON = (BadRequest, UnknownParameter, HostNotAllowed, Busy, StorageFailed, InternalError)  # of every route
 SAFE = ("GET", "HEAD")
 YAML = "application/yaml"
+EVENTS = "text/event-stream"  # each of them, as an object of its fields
+FOREIGN = {"type": "object", "required": ["error"], "properties": {"error": {"type": ["string", "object"]}}}  # in the shape of another service
 HEADERS = {
     "etag": "The sha256 of the bytes.",
     "accept-ranges": "Parts can be asked for.",
@@ -28,6 +31,7 @@ HEADERS = {
     "content-range": "Which part it is.",
     "location": "Where the embedding is.",
     "link": "The next page, where there is one.",
+    "x-repo-commit": "The commit that it is now.",
 }
 INFO = {
     "title": "embconv registry",
@@ -41,7 +45,7 @@ KEY = {"type": "http", "scheme": "bearer", "description": "A key of `embconv key
 def described(operations: Iterable[Operation]) -> dict[str, Any]:
     """The whole document."""
     every = sorted(operations, key=lambda one: (one.path, one.method))
-    kinds = [Problem, *(answer.type for one in every for answer in one.answers if isinstance(answer.type, type))]
+    kinds = [Problem, *(kind for one in every for answer in one.answers for kind in (answer.type, *get_args(answer.type)) if isinstance(kind, type))]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
     paths: dict[str, Any] = {}
     for one in every:
@@ -85,25 +89,40 @@ def response(one: Answer) -> dict[str, Any]:
     if one.headers:
         found["headers"] = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in one.headers}
     if one.type is not None:
-        kind = {"$ref": REF.format(name=one.type.__name__)} if isinstance(one.type, type) else one.type
+        kind = schema_of(one.type)
         raw = {"type": "string"} if one.media.startswith("text/") else {"type": "string", "contentMediaType": one.media}
-        schema = kind if one.media in (JSON, YAML) else raw
+        schema = kind if one.media in (JSON, YAML, EVENTS) else raw
         found["content"] = {one.media: {"schema": schema} | ({} if one.example is None else {"example": one.example})}
+    return found
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a Struct, of a list of one, or what is given as such."""
+    if each := get_args(kind):
+        return {"type": "array", "items": schema_of(each[0])}
+    found: dict[str, Any] = {"$ref": REF.format(name=kind.__name__)} if isinstance(kind, type) else kind
     return found
 
 
 def problems(one: Operation) -> dict[str, Any]:
     """Every error of a route, those of one status together, each with an example."""
-    shared = [*COMMON, *((KeyNeeded, Forbidden) if one.role else ()), *(() if one.method in SAFE else (OriginNotAllowed,))]
+    common = [kind for kind in COMMON if not (one.any_query and kind is UnknownParameter)]
+    shared = [*common, *((KeyNeeded, Forbidden) if one.role else ()), *(() if one.method in SAFE else (OriginNotAllowed,))]
     kinds = list(dict.fromkeys(kind for given in (*one.errors, *shared) for kind in families(given)))
     good, found = {answer.status for answer in one.answers}, {}
     for status in sorted({STATUS[kind] for kind in kinds} - good):
         these = [kind for kind in kinds if STATUS[kind] == status]
         says = " ".join((kind.__doc__ or "").strip().splitlines()[0] for kind in these)
-        examples = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in these}
-        content = {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}, "examples": examples}}
-        found[str(status)] = {"description": says, "content": content}
+        found[str(status)] = {"description": says, "content": refused(one, these)}
     return found
+
+
+def refused(one: Operation, these: list[type[EmbconvError]]) -> dict[str, Any]:
+    """How a route tells of these errors: as problems, or where it has the shape of another service as that does."""
+    told = [kind for kind in these if kind in EARLY or not one.refuse]
+    examples = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in told}
+    found: dict[str, Any] = {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}, "examples": examples}} if told else {}
+    return found if len(told) == len(these) else {JSON: {"schema": FOREIGN}, **found}
 
 
 def families(kind: type[EmbconvError]) -> Iterator[type[EmbconvError]]:

@@ -1,13 +1,14 @@
 """The only package that knows SQL: SQLite through sqlite-utils, every fact of the registry in one file."""
 
 from .arrivals import arrive
-from .changes import add_origin, checked, edit, latest_revision, must_be_small, remove, unnamed
+from .changes import add_origin, checked, edit, latest_revision, must_be_small, remove
 from .documents import document, documents, documents_by_digest, rebuilt, refresh
 from .inspection import batches, digests_of, files_with_digests, index_is_whole, integrity, present_files, rebuild_index, snapshot, stale
 from .keys import add_key, key_by_hash, list_keys, revoke_key
 from .logs import check_writable, counts, has_foreign_bytes, refusals, refuse
 from .lookup import digest_of, file_of, files_of, known_file, matches, matches_many, resolve
 from .meanings import translated
+from .previews import add_preview, lose_preview, present_previews, preview_by_sha256, previews_of, unnamed
 from .quick import matching, shown
 from .store import Store
 from .text import beginning, beginnings, called, facts_above, facts_since, names_after, names_of, pages_of, spoken_among, spoken_of
@@ -16,6 +17,7 @@ __all__ = [
     "Store",
     "add_key",
     "add_origin",
+    "add_preview",
     "arrive",
     "batches",
     "beginning",
@@ -42,6 +44,7 @@ __all__ = [
     "known_file",
     "latest_revision",
     "list_keys",
+    "lose_preview",
     "matches",
     "matches_many",
     "matching",
@@ -50,6 +53,9 @@ __all__ = [
     "names_of",
     "pages_of",
     "present_files",
+    "present_previews",
+    "preview_by_sha256",
+    "previews_of",
     "rebuild_index",
     "rebuilt",
     "refresh",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -15,7 +15,9 @@ from embconv.converters.sidecars import hashes_in
 
 from ..errors import Blocked
 from ..model import Arrival, Arrived, Origin, Prepared, PreparedEmbedding
+from .civitai import arrived
 from .documents import refresh
+from .lines import add_line, text
 from .rows import tidy
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ INSERT = "INSERT INTO embeddings ({}, revision) SELECT {}, -1 - ifnull(max(id), 
 def arrive(db: Database, arrivals: Iterable[Arrival], at: str) -> list[Arrived | Blocked]:
     """Remember files, one after the other; an embedding that was removed for good stops its file and no other."""
     done: list[Arrived | Blocked] = []
+    told: set[int] = set()
     for arrival in arrivals:
         try:
             done.append(one(db, arrival, at))
+            told |= arrived(db, arrival.prepared.sha256, at)
         except Blocked as exc:
             done.append(exc)
-    refresh(db, (id_ for each in done if isinstance(each, Arrived) for id_ in each.ids), at)
+    refresh(db, (*told, *(id_ for each in done if isinstance(each, Arrived) for id_ in each.ids)), at)
     return done
 
 
@@ -159,27 +163,6 @@ def as_origin(hint: Hint, at: str, sha256: str) -> Origin:
     """A claim of a header or of a file beside it as a line of origin; which of them is its id."""
     claims = {name: value for name, value in asdict(hint).items() if value and name != "source"}
     return Origin(source="header" if hint.source == "modelspec" else "sidecar", id=hint.source, seen=at, sha256=sha256, claims=claims)
-
-
-def add_line(db: Database, id_: int, origin: Origin) -> None:
-    """Add a line of origin, unless the last one of that source says the same."""
-    said = (origin.url, origin.state, text(origin.claims))
-    last = db.execute(
-        "SELECT url, state, claims FROM origins WHERE embedding_id = ? AND source = ? AND source_id IS ? AND sha256 IS ?"
-        " ORDER BY id DESC LIMIT 1",
-        (id_, origin.source, origin.id, origin.sha256),
-    ).fetchone()
-    if last == said:
-        return
-    db.conn.execute(
-        "INSERT INTO origins (embedding_id, sha256, source, source_id, seen, url, state, claims) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (id_, origin.sha256, origin.source, origin.id, origin.seen, *said),
-    )
-
-
-def text(value: Any) -> str:
-    """JSON, the same for equal values."""
-    return msgspec.json.encode(value, order="deterministic").decode()
 
 
 def inserted(cursor: sqlite3.Cursor) -> int:

@@ -12,8 +12,10 @@ from ..claims import licence
 from ..errors import BadParameter, UnknownParameter
 from ..model import NSFW, ROLES, Origin
 from ..times import now
-from .arrivals import add_line, key_of, mark, text
+from .arrivals import key_of, mark
 from .documents import must_be_here, refresh
+from .lines import add_line, text
+from .previews import forget_previews, unnamed
 from .rows import tidy
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def must_be_small(origin: Origin) -> None:
 
 
 def remove(db: Database, id: int, *, why: str = "", block: bool = False) -> list[str]:  # noqa: A002  # it is called so everywhere
-    """Take an embedding away and leave a tombstone; `block` keeps it away. The sha256 of files that nothing names any more.
+    """Take an embedding away and leave a tombstone; `block` keeps it away. The sha256 of files and pictures that nothing names any more.
 
     Their bytes are the caller's to remove, after this has been committed: see `unnamed`.
     """
@@ -131,13 +133,7 @@ def remove(db: Database, id: int, *, why: str = "", block: bool = False) -> list
     ).fetchall()
     db.conn.executemany("UPDATE files SET removed = ?, removed_why = ? WHERE id = ?", [(at, why, file_id) for file_id, _ in alone])
     refresh(db, [id], at)
-    return [sha256 for _, sha256 in alone]
-
-
-def unnamed(db: Database, candidates: list[str]) -> list[str]:
-    """Those sha256 that no file here has. Within a write this stays true until it ends, so their bytes may go."""
-    sql = "SELECT v.value FROM json_each(?) v LEFT JOIN files f ON f.sha256 = v.value AND f.removed IS NULL WHERE f.id IS NULL"
-    return [sha256 for (sha256,) in db.execute(sql, (msgspec.json.encode(candidates).decode(),))]
+    return unnamed(db, dict.fromkeys([*(sha256 for _, sha256 in alone), *forget_previews(db, id)]))
 
 
 def latest_revision(db: Database) -> int:

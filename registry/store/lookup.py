@@ -170,6 +170,15 @@ def known_file(db: Database, sha256: str, name: str) -> list[tuple[str, str]] | 
     return [(f"emb:{digest}", trigger) for digest, trigger, _, _ in rows]
 
 
+def files_holding(db: Database, digests: Iterable[str]) -> list[str]:
+    """The sha256 of files here that hold one of these embeddings, the first that came first."""
+    sql = (
+        "SELECT f.sha256 FROM json_each(?) v CROSS JOIN embeddings e ON e.digest = v.value AND e.state = 'present'"
+        " JOIN embedding_files l ON l.embedding_id = e.id JOIN files f ON f.id = l.file_id AND f.removed IS NULL ORDER BY f.id"
+    )
+    return [sha256 for (sha256,) in db.execute(sql, (listed(digest.removeprefix("emb:") for digest in digests),))]
+
+
 def files_of(db: Database, id: int) -> list[FileEntry]:  # noqa: A002  # it is called so everywhere
     """The files of an embedding, the first that came first."""
     return files_by_id(db, listed_ids([id]))[id]

@@ -71,7 +71,7 @@ def test_a_parameter_that_means_nothing_is_told(client: Client, query: str, code
     assert near in answer.json()["says"] + answer.json()["hint"]
 
 
-@pytest.mark.parametrize("route", list(ROUTES), ids=lambda handler: handler.opt["operation"].id)
+@pytest.mark.parametrize("route", [route for route in ROUTES if not route.opt["operation"].any_query], ids=lambda handler: handler.opt["operation"].id)
 def test_no_route_passes_over_a_parameter(client: Client, route: Any) -> None:
     operation = route.opt["operation"]
     path = re.sub(r"\{\w+\}", "easynegative", operation.path)

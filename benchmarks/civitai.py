@@ -118,24 +118,35 @@ def whole(embconv: Path, fake: Fake, folder: Path) -> list[Row]:
 
 def killed(embconv: Path, fake: Fake, folder: Path, kills: int) -> Row:
     """The same, killed again and again."""
-    fake.log.clear()
-    home, done = folder / "killed", 0
     command = [embconv, "sync", "civitai", "--rate", "0", "--nsfw", "all", "--json"]
+    done, twice, right, homes = 0, 0, True, 0
+    while done < kills:
+        homes += 1
+        home = folder / f"killed-{homes}"
+        fake.log.clear()
+        done += kill(command, fake, home, kills - done)
+        run(embconv, fake, home, "sync", "civitai", "--rate", "0", "--nsfw", "all")
+        twice += sum(count - 1 for count in fetched(fake).values())
+        right = right and held(home) == wanted(fake)
+    holds = right and twice <= 2 * done
+    what = f"the same, killed {done} times in {homes} syncs"
+    return (what, f"right: {right}; sent again: {twice}", "", f"at most 2 in flight each, {2 * done}", holds)
+
+
+def kill(command: list[str | Path], fake: Fake, home: Path, kills: int) -> int:
+    """Kill a sync up to so many times, or until it has ended; how many times."""
+    done = 0
     while done < kills:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         with subprocess.Popen(command, env=environment(fake, home), **quiet) as process:
             try:
-                process.wait(random.uniform(0.4, 1.1))
+                process.wait(random.uniform(0.4, 0.9))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 done += 1
             else:
-                break  # it was done before
-    run(embconv, fake, home, "sync", "civitai", "--rate", "0", "--nsfw", "all")
-    twice = sum(count - 1 for count in fetched(fake).values())
-    right = held(home) == wanted(fake)
-    holds = right and twice <= 2 * done
-    return (f"the same, killed {done} times", f"right: {right}; sent again: {twice}", "", f"at most 2 in flight each, {2 * done}", holds)
+                return done  # it has ended
+    return done
 
 
 def looked_up(embconv: Path, fake: Fake, folder: Path) -> Row:

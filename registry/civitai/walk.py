@@ -95,30 +95,23 @@ def news(walk: int, since: str = "") -> Place:
 
 def walk(client: Client, place: Place, narrowed: Narrowed, take: Take, check: Callable[[], None]) -> Place:
     """Walk on from a place. `take` gets each page with its place, keeps it, and answers with the place after it."""
-    met: set[int] = set()      # by Oldest, in the list that is walked now
     cursors: set[str] = set()  # of this pass
     while not place.ended:
         check()
         one = place.passes[place.at]
         page = ask(client, one, place.cursor, narrowed)
         models, odd = read(page) if page else ([], [])
-        ids = {model.model.id for model in models}
-        repeated = bool(one.sort == NEWEST and place.full and ids and ids <= met)
         stuck = bool(page and page.cursor and (page.cursor in cursors or page.cursor == place.cursor))
 
         def after(count: int, page: wire.Listed | None = page, models: Sequence[wire.HeardModel] = models, place: Place = place,
-                  stuck: bool = stuck, repeated: bool = repeated) -> Place:  # fmt: skip
-            return step(place, page, models, count, stuck=stuck, repeated=repeated)
+                  stuck: bool = stuck) -> Place:  # fmt: skip
+            return step(place, page, models, count, stuck=stuck)
 
         before, place = place, take(place, models, odd, after)
         if page and page.cursor:
             cursors.add(page.cursor)
-        if one.sort == OLDEST and not stuck:
-            met |= ids
         if place.at != before.at:
             cursors = set()
-            if not place.ended and place.passes[place.at].nsfw != one.nsfw:
-                met = set()
     return place
 
 
@@ -149,7 +142,7 @@ def read(page: wire.Listed) -> tuple[list[wire.HeardModel], list[str]]:
     return models, odd
 
 
-def step(place: Place, page: wire.Listed | None, models: Sequence[wire.HeardModel], count: int, *, stuck: bool, repeated: bool) -> Place:
+def step(place: Place, page: wire.Listed | None, models: Sequence[wire.HeardModel], count: int, *, stuck: bool) -> Place:
     """The place after a page with `count` news."""
     one, pages = place.passes[place.at], place.pages + 1
     known = bool(models) and not count and one.until == "known"
@@ -157,7 +150,7 @@ def step(place: Place, page: wire.Listed | None, models: Sequence[wire.HeardMode
     old = bool(place.since and models) and all(older(model, place.since) for model in models)
     if page is None:
         return following(place, "tail", pages)
-    if page.cursor is None or known or deep or old or repeated:
+    if page.cursor is None or known or deep or old:
         return following(place, "end", pages)
     empty = 0 if page.items else place.empty + 1
     if stuck or pages >= MOST or empty >= EMPTY:
@@ -191,12 +184,12 @@ def moment_or_none(each: wire.HeardVersion) -> str:
 def following(place: Place, end: str, pages: int) -> Place:
     """The next list, after what the end of this one makes necessary."""
     one, more = place.passes[place.at], []
-    whole = place.whole
     if place.full and one.sort == OLDEST and end != "end":
-        more = [Pass(sort=NEWEST, nsfw=one.nsfw), Pass(sort=COUNTED, nsfw=one.nsfw)]
-    elif place.blind:
-        more = [Pass(sort=NEWEST, nsfw=one.nsfw, limit=OTHER, until="end" if place.full else -(-pages * PAGE // OTHER))]
-    elif end == "stuck":
-        whole = False
+        more.append(Pass(sort=NEWEST, nsfw=one.nsfw))
+    if place.blind:
+        more.append(Pass(sort=NEWEST, nsfw=one.nsfw, limit=OTHER, until="end" if place.full else -(-pages * PAGE // OTHER)))
+    if place.full and one.sort == NEWEST and one.limit == PAGE and end == "tail":
+        more.append(Pass(sort=COUNTED, nsfw=one.nsfw))
+    whole = place.whole and (end != "stuck" or one.sort == OLDEST)
     passes = (*place.passes[: place.at + 1], *more, *place.passes[place.at + 1 :])
     return replace(place, passes=passes, at=place.at + 1, cursor=None, pages=0, empty=0, blind=False, whole=whole)

@@ -213,8 +213,8 @@ def page(*ids: int, cursor: str | None = None) -> tuple[wire.Listed, list[wire.H
     return wire.Listed(items=items, cursor=cursor), [wire.model(item) for item in items]
 
 
-def stepped(place: Place, *ids: int, cursor: str | None = None, count: int = 1, stuck: bool = False, repeated: bool = False) -> Place:
-    return step(place, *page(*ids, cursor=cursor), count, stuck=stuck, repeated=repeated)
+def stepped(place: Place, *ids: int, cursor: str | None = None, count: int = 1, stuck: bool = False) -> Place:
+    return step(place, *page(*ids, cursor=cursor), count, stuck=stuck)
 
 
 ALL = Narrowed()
@@ -270,8 +270,8 @@ def test_a_walk_since_a_date_ends_at_a_page_of_older_ones() -> None:
     old = msgspec.Raw(msgspec.json.encode({"id": 1, "modelVersions": [{"id": 2, "publishedAt": "2024-01-01T00:00:00.000Z"}]}))
     place = news(1, "2025-01-01T00:00:00+00:00")
     listed_ = wire.Listed(items=(old,), cursor="a|3")
-    assert step(place, listed_, [wire.model(old)], 1, stuck=False, repeated=False).at == 1
-    assert step(news(1, "2023-01-01T00:00:00+00:00"), listed_, [wire.model(old)], 1, stuck=False, repeated=False).at == 0
+    assert step(place, listed_, [wire.model(old)], 1, stuck=False).at == 1
+    assert step(news(1, "2023-01-01T00:00:00+00:00"), listed_, [wire.model(old)], 1, stuck=False).at == 0
 
 
 def test_a_place_outlives_the_process() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from stored import a1111, safetensors
 
 from embconv.registry.blobs import Blobs
@@ -22,6 +23,7 @@ Body = dict[str, Any]
 RECORDED = Path(__file__).parents[2] / "shared" / "civitai"
 MODELS = ("ti_16993_badhandv4", "ti_2032_model_plus_negative", "ti_20517_dup_sha_b", "ti_4499_no_trained_words", "ti_5218_bin_angle_brackets",
           "ti_7808_easynegative", "ti_8107_dup_sha_a", "checkpoint_3666", "lora_listitem_2851602_2026", "lora_model_2833924_2026")  # fmt: skip
+RECORDINGS = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded answers are not there")
 WITHOUT_FILES = "ti_99832_archived_mode"
 
 

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version as installed
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -245,9 +246,14 @@ def whole(response: httpx.Response) -> Reply:
 
 
 def wait_asked(reply: Reply) -> float | None:
-    """Retry-After in seconds, where it is said."""
+    """Retry-After in seconds, where it is said: as a number, or as the moment that it means."""
     text = reply.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None
+    if text.isascii() and text.isdigit() and len(text) < 8:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def said(reply: Reply) -> str:

@@ -159,8 +159,12 @@ class Run:
                 wanted.append(each)
         several = self.options.limit or len(wanted)
         self.tally.outcomes |= {each.offer.id: "waiting" for each in wanted[several:]}
-        if self.options.metadata_only or self.options.dry_run:
+        if self.options.dry_run:
             self.tally.outcomes |= {each.offer.id: self.kind(each) for each in wanted[:several]}
+            return
+        if self.options.metadata_only:  # what is remembered is what counts
+            met = [each for each in wanted[:several] if each.offer.id in self.met]
+            self.tally.outcomes |= {each.offer.id: self.kind(each) if self.met[each.offer.id].news else "unchanged" for each in met}
             return
         self.bring(wanted[:several])
 

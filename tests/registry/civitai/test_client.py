@@ -7,6 +7,8 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from fakes.civitai import Account, Fake, generate, serve
 from synced import Trap, calm, check_token_stays_home, run, trap
 
 from embconv.registry.civitai import client as asking
-from embconv.registry.civitai.client import LARGEST, LONGEST, PATIENCE, TRIES, Client, Pace, backoff
+from embconv.registry.civitai.client import LARGEST, LONGEST, PATIENCE, TRIES, Client, Pace, Reply, backoff, wait_asked
 from embconv.registry.civitai.errors import AddressRefused, BadToken, CivitaiBusy, CivitaiUnclear, CivitaiUnreachable, RegionBlocked
 from embconv.registry.civitai.site import Site
 from embconv.registry.errors import RegistryError
@@ -423,3 +425,11 @@ def test_a_signed_address_stands_in_no_log_of_ours_and_no_database(fake: Fake, h
     assert "X-Amz" not in caplog.text + repr(report)
     for path in Path(home).rglob("*"):
         assert not path.is_file() or b"X-Amz" not in path.read_bytes()
+
+
+def test_a_wait_may_be_told_as_the_moment_of_its_end() -> None:
+    when = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    reply = Reply(429, "application/json", b"{}", httpx.Headers({"retry-after": when}))
+    assert 25 < (wait_asked(reply) or 0) <= 30
+    past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+    assert wait_asked(Reply(429, "application/json", b"{}", httpx.Headers({"retry-after": past}))) == 0

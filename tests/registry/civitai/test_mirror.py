@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
-from mirrored import BODIES, RECORDED, WITHOUT_FILES, attach, bytes_of, file, files_in, keep, model, recorded, version
+from mirrored import BODIES, RECORDINGS, WITHOUT_FILES, attach, bytes_of, file, files_in, keep, model, recorded, version
 from stored import a1111, safetensors, words
 
 from embconv.converters import hashes
@@ -137,7 +137,7 @@ def test_a_model_without_files_here_is_not_told_on(client: Client, kept: Callabl
     assert (client.get("/api/download/models/22").status_code, client.get("/api/download/models/22").json()) == (404, {"error": "File not found"})
 
 
-@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded answers are not there")
+@RECORDINGS
 def test_an_archived_model_of_2023_has_no_files(client: Client, kept: Callable[..., dict[int, str]]) -> None:
     kept(recorded(WITHOUT_FILES))
     assert ids(client, nsfw="true") == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mirrored import RECORDED
+from mirrored import RECORDED, RECORDINGS
 
 from embconv.registry.blobs import Blobs
 from embconv.registry.civitai.client import Client
@@ -18,7 +18,7 @@ from embconv.registry.errors import RegistryError
 
 ERRORS = RECORDED / "errors_and_redirects.json"
 SEEN: list[dict[str, Any]] = json.loads(ERRORS.read_text()) if ERRORS.exists() else []
-pytestmark = pytest.mark.skipif(not SEEN, reason="no recordings are at hand")
+pytestmark = RECORDINGS
 
 
 def answering(seen: dict[str, Any]) -> httpx.MockTransport:

@@ -622,6 +622,8 @@ def test_metadata_only_remembers_and_fetches_no_file(home: str, plain: Fake) -> 
     assert asked(plain, "/api/download") == 0
     assert stored(home) == set()
     assert len(states(home)) == 6
+    again = run(home, plain, metadata_only=True)
+    assert (again.added, again.unchanged) == (0, 6)
     assert run(home, plain).added == 6
 
 

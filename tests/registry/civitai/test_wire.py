@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from mirrored import MODELS, RECORDED, WITHOUT_FILES, file, model, recorded, version
+from mirrored import MODELS, RECORDED, RECORDINGS, WITHOUT_FILES, file, model, recorded, version
 
 from embconv.registry.civitai import wire
 from embconv.registry.civitai.client import founds, many_versions, one_version
@@ -17,6 +17,7 @@ def heard(body: Any) -> wire.HeardModel:
     return wire.model(json.dumps(body).encode())
 
 
+@RECORDINGS
 @pytest.mark.parametrize("name", [*MODELS, WITHOUT_FILES])
 def test_a_recorded_model_is_read_whole(name: str) -> None:
     body = recorded(name)
@@ -28,6 +29,7 @@ def test_a_recorded_model_is_read_whole(name: str) -> None:
         assert len(list(wire.images(each.body))) == len(said.get("images", []))
 
 
+@RECORDINGS
 @pytest.mark.parametrize("name", ["lora_version_242807", "version_gated_2026_reconstructed"])
 def test_a_recorded_version_is_read_by_itself(name: str) -> None:
     body = recorded(name)
@@ -41,6 +43,7 @@ def test_every_recorded_answer_is_looked_at_here_or_is_no_model() -> None:
     assert {path.stem for path in RECORDED.glob("*.json")} <= known
 
 
+@RECORDINGS
 def test_a_pending_file_has_no_hashes() -> None:
     body = recorded("file_pending_scan_no_hashes")
     said = body.get("file", body) if "name" not in body else body

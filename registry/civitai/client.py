@@ -33,6 +33,7 @@ HOPS = 5
 SLOW = 8.0                    # requests a second after the first 429 of a run without a limit
 IDS, HASHES, MANY_HASHES = 100, 100, 10_000
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)
+LATE: dict[type[httpx.HTTPError], str] = {httpx.ConnectTimeout: "it takes too long to connect", httpx.ReadTimeout: "it takes too long"}
 MOVED = frozenset({301, 302, 303, 307, 308})
 
 
@@ -250,10 +251,9 @@ def wait_asked(reply: Reply) -> float | None:
     text = reply.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 8:
         return float(text)
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+    return None
 
 
 def said(reply: Reply) -> str:
@@ -270,11 +270,7 @@ def said(reply: Reply) -> str:
 
 def reason(exc: httpx.HTTPError) -> str:
     """Why nobody answered."""
-    slow: dict[type[httpx.HTTPError], str] = {
-        httpx.ConnectTimeout: "it takes too long to connect",
-        httpx.ReadTimeout: "it takes too long to answer",
-    }
-    return slow.get(type(exc)) or str(exc) or type(exc).__name__
+    return LATE.get(type(exc)) or str(exc) or type(exc).__name__
 
 
 def one_version(data: bytes) -> wire.HeardVersion:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from fakes.civitai import generate
 from fakes.civitai_bodies import Place, list_version, model_body
-from mirrored import file, model, recorded, version
+from mirrored import RECORDINGS, file, model, recorded, version
 
 from embconv.registry.civitai import provenance, wire
 from embconv.registry.civitai.provenance import LONGEST, TAGS_ALLOWED, description, gate, level, moment, offer, told
@@ -215,6 +215,7 @@ def test_the_two_of_a_pair_name_each_other_by_role_and_hash() -> None:
     assert negative["pair"] == {"role": "positive", "file": "ink.pt", "sha256": f"{3:064x}"}
 
 
+@RECORDINGS
 def test_the_recorded_pair_is_one() -> None:
     kept = told(heard(recorded("ti_2032_model_plus_negative")), "nsfw")
     roles = [each.claims.get("role") for one in kept.versions for each in one.files if provenance.weights(wire.File(type=each.offer.kind))]

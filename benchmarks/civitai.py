@@ -1,8 +1,9 @@
 """A mirror of Civitai against the fewest requests and a bare loop of httpx, in one run: `python benchmarks/civitai.py [--kills N]`.
 
 The Civitai is the fake of tests/fakes, in this process; `embconv sync civitai` and the loop run in processes of their own, without
-a limit to their rate. Every fault of its lists is on: pages that are short or empty, numbers for cursors, a next page on another
-host, and more models of one moment than a page holds. About two minutes, most of them for being killed.
+a limit to their rate. Its lists do what lists do there: they lose and repeat models, have short and empty pages, numbers for cursors,
+a next page on another host, and more models of one moment than a page holds. Cursors that go in circles end a list; those are in the
+tests. About two minutes, most of them for being killed.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def every(number: int, counter: itertools.count[int]) -> Callable[[Any], bool]:
 
 
 def faults() -> Faults:
-    """Everything that a list can do to whoever walks through it."""
+    """What a list can do to whoever walks through it and still wants everything."""
     return Faults(page_short=every(7, itertools.count()), page_empty_with_cursor=every(5, itertools.count()), cursor_number=True,
                   next_page_other_host=True)  # fmt: skip
 

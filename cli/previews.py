@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from embconv.converters.bases import counted
 from embconv.converters.display import printable
 
 from .app import app, as_json, json_lines, one_way, reports
@@ -71,6 +72,6 @@ def say(found: list[tuple[str, list[Preview], list[Trouble]]], *, quiet: bool) -
         if quiet:
             click.echo("".join(f"{each.sha256}\n" for each in previews), nl=False)
         else:
-            click.echo(f"{printable(ref)}: {len(previews)} pictures")
+            click.echo(f"{printable(ref, len(ref))}: {counted(len(previews), 'picture')}")
             for each in previews:
                 click.echo(f"  {each.sha256[:12]}  {each.width}x{each.height}  {each.nsfw or 'not rated'}")

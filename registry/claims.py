@@ -94,8 +94,13 @@ def role_in(claim: object) -> str | None:
 def level_in(claim: object) -> str | None:
     """A level by its name, or Civitai's bit mask, of which the highest bit counts."""
     if isinstance(claim, int) and not isinstance(claim, bool):
-        return NSFW[claim.bit_length() - 1] if 0 < claim < 1 << len(NSFW) else None
+        return highest(claim) if 0 < claim < 1 << len(NSFW) else None
     return claim.lower() if isinstance(claim, str) and claim.lower() in NSFW else None
+
+
+def highest(bits: int) -> str:
+    """The highest level of Civitai's bit mask; what is blocked there counts as the highest of all."""
+    return NSFW[min(bits.bit_length(), len(NSFW)) - 1]
 
 
 def count_in(claim: object) -> int | None:
@@ -141,7 +146,11 @@ def flags_in(says: str) -> dict[str, Any] | None:
 
 
 def commercial(value: object) -> set[str]:
-    """`["Image", "RentCivit"]`, `"{Image,RentCivit}"` or, of 2023, one word alone; no more than is said."""
+    """What it permits, as our words; no more than is said."""
+    return {COMMERCIAL[word] for word in commercial_words(value) if word in COMMERCIAL}
+
+
+def commercial_words(value: object) -> list[str]:
+    """`["Image", "RentCivit"]`, `"{Image,RentCivit}"` or, of 2023, one word alone, as a list in lower case."""
     words = value if isinstance(value, list) else value.strip("{}").split(",") if isinstance(value, str) else []
-    named = (word.strip(' "').lower() for word in words if isinstance(word, str))
-    return {COMMERCIAL[word] for word in named if word in COMMERCIAL}
+    return [word.strip(' "').lower() for word in words if isinstance(word, str)]

@@ -12,6 +12,7 @@ import msgspec
 from embconv.converters import EmbconvError
 
 from ..blobs import Blobs
+from ..claims import highest
 from ..errors import BadParameter
 from ..model import NSFW, Preview
 from ..pictures import reencode
@@ -72,7 +73,7 @@ def level_of(image: wire.Image) -> str | None:
         if isinstance(said, bool):
             return "x" if said else "pg"
         if isinstance(said, (int, float)) and said > 0:
-            return NSFW[min(int(said).bit_length(), len(NSFW)) - 1]
+            return highest(int(said))
         if isinstance(said, str) and said.lower() in WORDS:
             return WORDS[said.lower()]
     return None

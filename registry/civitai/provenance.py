@@ -7,6 +7,7 @@ from typing import Any
 
 from embconv.converters.sidecars import NEGATIVE, hashes_in
 
+from ..claims import highest
 from ..model import NSFW, Offer
 from ..store.civitai import ToldFile, ToldModel, ToldVersion, withheld
 from ..times import stamp
@@ -86,7 +87,7 @@ def level(model: Model, version: Version) -> str | None:
     """The highest level of a version, or of its model while the version is not rated; None where neither is."""
     for bits in (version.nsfw_level, model.nsfw_level):
         if isinstance(bits, (int, float)) and not isinstance(bits, bool) and bits > 0:
-            return NSFW[min(int(bits).bit_length(), len(NSFW)) - 1] if int(bits) > 0 else None
+            return highest(int(bits)) if int(bits) > 0 else None
     if version.nsfw_level is None and model.nsfw_level is None and model.nsfw is not None:
         return MATURE if model.nsfw else NSFW[0]
     return None

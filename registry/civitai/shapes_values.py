@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ..claims import commercial_words
 from .provenance import moment
 from .shapes_words import COMMERCIAL, LEVELS, MATURE
 from .wire import texts, words
@@ -24,9 +25,8 @@ def permissions(body: Body) -> Body:
 
 
 def commercial(value: object) -> list[str]:
-    """Of three generations: `["Image", "RentCivit"]`, `"{Image,RentCivit}"`, `"Sell"`."""
-    said = value if isinstance(value, list) else value.strip("{}").split(",") if isinstance(value, str) else []
-    named = [word.strip(' "').lower() for word in said if isinstance(word, str)]
+    """As Civitai writes it today, whichever generation it is of."""
+    named = commercial_words(value)
     return [word for word in COMMERCIAL if word.lower() in named]
 
 

@@ -149,7 +149,7 @@ class Body(Struct):
     """What a JSON body may hold; the base of all of them."""
 
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=Struct)
 
 
 async def json_body(call: Call, kind: type[B], limit: int) -> B:

@@ -16,7 +16,7 @@ from ..downloads import PRIVATE, as_json, departure
 from ..errors import BadParameter, BodyTooLarge, StorageFull
 from ..problems import BadRequest, NotJson, TooSlow
 from ..syncs import Recorded, Syncs, civitai
-from .call import Body, Service, base_url, json_body, service_of, whole, writing
+from .call import Service, base_url, json_body, service_of, whole, writing
 from .operation import Answer, Call, Operation, Parameter, serves
 from .said import TEXT
 
@@ -26,20 +26,10 @@ QUIET = 15.0      # seconds without news after which a line says that we are sti
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), PRIVATE]
 
 
-class NewSync(Body):
-    """A sync that is wanted; the fields are the options of `embconv sync civitai`."""
+class NewSync(Options, frozen=True, kw_only=True):
+    """A sync that is wanted: the options of `embconv sync civitai`, and what is to be mirrored."""
 
     source: str = "civitai"
-    base: tuple[str, ...] = ()
-    query: str = ""
-    creator: str = ""
-    since: str = ""
-    limit: int = 0
-    metadata_only: bool = False
-    nsfw: str = "pg"
-    rate: float = 1.0
-    downloads: int = 2
-    dry_run: bool = False
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -92,12 +82,7 @@ def begin(service: Service, wanted: NewSync) -> Recorded:
     options = Options(**{name: value for name, value in msgspec.structs.asdict(wanted).items() if name != "source"})
     settings = service.settings
     work = civitai(service.store, service.blobs, site(home=settings.home), options, limit=settings.max_upload)
-    return syncs_of(service).start("civitai", msgspec.to_builtins(options), work)
-
-
-def syncs_of(service: Service) -> Syncs:
-    """The syncs of the server."""
-    return service.syncs
+    return service.syncs.start("civitai", msgspec.to_builtins(options), work)
 
 
 LIST = Operation(
@@ -112,7 +97,7 @@ LIST = Operation(
 def sync_list(request: Call) -> ASGIApp:
     """Syncs, the latest first."""
     limit, before = whole(request, "limit", 50, 1, MOST) or 50, whole(request, "before", None, 0, 2**53)
-    more = syncs_of(service_of(request)).some(limit + 1, before)
+    more = service_of(request).syncs.some(limit + 1, before)
     found = more[:limit]
     following = f"{base_url(request)}/v1/syncs?limit={limit}&before={found[-1].id}" if len(more) > limit else None
     link = ((b"link", f'<{following}>; rel="next"'.encode("ascii")),) if following else ()
@@ -128,7 +113,7 @@ SHOW = Operation(
 @serves(SHOW)
 def sync_show(request: Call, number: str) -> ASGIApp:
     """One sync."""
-    return as_json(syncs_of(service_of(request)).one(number_of(number)), headers=(PRIVATE,))
+    return as_json(service_of(request).syncs.one(number_of(number)), headers=(PRIVATE,))
 
 
 def number_of(text: str) -> int:
@@ -149,8 +134,8 @@ WATCH = Operation(
 def sync_watch(request: Call, number: str) -> ASGIApp:
     """Watch a sync as it goes."""
     service, wanted = service_of(request), number_of(number)
-    syncs_of(service).one(wanted)
-    return Watching(syncs_of(service), wanted)
+    service.syncs.one(wanted)
+    return Watching(service.syncs, wanted)
 
 
 class Watching:
@@ -216,7 +201,7 @@ def sync_cancel(request: Call, number: str) -> ASGIApp:
 
 def ordered(request: Call, number: str, word: str) -> ASGIApp:
     """Tell a sync, and say how it stands."""
-    syncs, wanted = syncs_of(service_of(request)), number_of(number)
+    syncs, wanted = service_of(request).syncs, number_of(number)
     getattr(syncs.control(wanted), word)()
     return as_json(syncs.one(wanted), headers=(PRIVATE,))
 

@@ -326,6 +326,19 @@ def matrix() -> str:
 
 FOUND_ELSEWHERE = (CannotRead, UnknownTarget)  # error classes outside errors.py, imported so that the tree has them
 ADVICE = {
+    "missing_extra": "`pip install 'embconv[render]'` brings torch, diffusers and transformers.",
+    "bad_checkpoint": "The sentence says what is there instead. A whole model is wanted, not a LoRA, a VAE or a UNet alone.",
+    "pickle_checkpoint": "The hint is a command that writes the same weights as .safetensors; run it where you would load the file anyway.",
+    "unsound_checkpoint": "Look at the pictures of `embconv checkpoints check`: noise means a wrong prediction type, black a broken VAE.",
+    "unknown_checkpoint": "`embconv checkpoints list` shows those that are known.",
+    "checkpoint_exists": "Choose another name, or `--force`. Verdicts stay with the weights that gave them.",
+    "no_checkpoint": "`embconv checkpoints add PATH` on the machine of the registry, or `--checkpoint BASE=PATH`.",
+    "cannot_render": "SD 1.x, SD 2.x and SDXL are rendered. Others are converted, checked and kept without a verdict.",
+    "no_device": "`--device cpu` works everywhere; cuda and mps need torch built for them.",
+    "device_full": "Free memory, a smaller `--size`, or another device.",
+    "device_failed": "Run it again. If it comes back, the driver's log says more.",
+    "unknown_render": "Ask for the embedding's renders again; a newer verdict may have replaced them.",
+    "unknown_validation": "Check the number; validations are numbered as they are asked for.",
     "unreadable_file": "Check the path. Where the file itself is damaged get it again from where it came.",
     "unsafe_pickle": "Load it nowhere. `embconv inspect --pickle FILE` shows what it asks for; tell whoever offers it.",
     "too_large": "No embedding is that large. If you have one that is, please report it: the limits are in `converters/limits.py`.",

@@ -239,3 +239,54 @@ CREATE INDEX previews_sha256 ON previews (sha256)
 def m003_civitai(db: Database) -> None:
     """What Civitai says of models, versions and files, and the pictures that were fetched."""
     run(db, CIVITAI)
+
+
+VALIDATION = """
+CREATE TABLE checkpoints (
+    name TEXT PRIMARY KEY,
+    base TEXT NOT NULL,
+    body BLOB NOT NULL,                   -- JSON of verdicts.Checkpoint
+    added TEXT NOT NULL
+);
+CREATE TABLE calibrations (
+    fingerprint TEXT NOT NULL,            -- of the checkpoint
+    protocol TEXT NOT NULL,               -- verdicts.measure
+    body BLOB NOT NULL,                   -- JSON of verdicts.Calibration
+    made TEXT NOT NULL,
+    PRIMARY KEY (fingerprint, protocol)
+) WITHOUT ROWID;
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,             -- verdicts.verdict_key: the same question is answered once
+    embedding_id INTEGER NOT NULL REFERENCES embeddings (id),
+    fingerprint TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    engine INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    body BLOB NOT NULL,                   -- JSON of verdicts.Verdict
+    made TEXT NOT NULL
+);
+CREATE INDEX verdicts_embedding ON verdicts (embedding_id);
+CREATE TABLE renders (                    -- the pictures of a verdict, in its order; their bytes are blobs
+    verdict_id INTEGER NOT NULL REFERENCES verdicts (id),
+    place INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    cell BLOB NOT NULL,                   -- JSON of verdicts.Cell
+    PRIMARY KEY (verdict_id, place)
+) WITHOUT ROWID;
+CREATE INDEX renders_sha256 ON renders (sha256);
+-- key: who asks for the same gets the same job. batch: jobs with the same may be done together. crowd: how many were done together
+-- when it last failed, 0 where it never did
+ALTER TABLE jobs ADD COLUMN key TEXT;
+ALTER TABLE jobs ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN crowd INTEGER NOT NULL DEFAULT 0;
+CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL AND state IN ('waiting', 'running');
+CREATE INDEX jobs_batch ON jobs (kind, state, batch, id)
+"""
+
+
+@migrations()
+def m004_validation(db: Database) -> None:
+    """Checkpoints, calibrations, verdicts with their renders, and what jobs need to be done in batches."""
+    run(db, VALIDATION)

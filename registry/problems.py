@@ -12,6 +12,7 @@ from embconv.converters.display import printable, quoted
 from embconv.converters.folders import CannotRead
 from embconv.converters.targets import UnknownTarget
 
+from . import render_errors as renders
 from .civitai import errors as civitai
 from .errors import (
     AmbiguousReference,
@@ -114,6 +115,20 @@ class InternalError(RegistryError):
 
 STATUS: dict[type[EmbconvError], int] = {
     EmbconvError: 422,
+    # test renders
+    renders.MissingExtra: 501,
+    renders.BadCheckpoint: 422,
+    renders.PickleCheckpoint: 422,
+    renders.UnsoundCheckpoint: 422,
+    renders.UnknownCheckpoint: 422,
+    renders.CheckpointExists: 409,
+    renders.NoCheckpoint: 409,
+    renders.CannotRender: 422,
+    renders.NoDevice: 422,
+    renders.DeviceFull: 507,
+    renders.DeviceFailed: 500,
+    renders.UnknownRender: 404,
+    renders.UnknownValidation: 404,
     # Civitai, and syncs
     civitai.CivitaiUnreachable: 502,
     civitai.CivitaiBusy: 503,

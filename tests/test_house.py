@@ -106,14 +106,21 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 # threats: "safe, then fall back to unsafe"; there is no fallback here because there is nothing to fall back to
 UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "torch", "code", "runpy"}
 UNSAFE_NAMES = ("eval", "exec", "compile", "__import__", "builtins", "importlib.import_module", "importlib.util", "os.system", "os.popen",
-                "subprocess", "pickletools.pickle")  # fmt: skip
+                "subprocess", "pickletools.pickle", "torch.load", "torch.jit", "torch.hub", "torch.package", "torch.serialization",
+                "torch.utils.model_zoo")  # fmt: skip
+# Exceptions: a beginning of module names -> what it may do, and why.
+ALLOWED = {
+    "embconv.registry/validation/": ("torch",),              # it computes; its weights are safetensors
+    "embconv.registry/validation/supervise.py": ("subprocess",),  # starts this program again after the GPU failed, without anything from a file
+}
 
 
 @every_module
 def test_nothing_here_can_run_what_a_file_holds(name: str) -> None:
     tree = TREES[name]
-    imported = [module for module in _imports(tree) if module.partition(".")[0] in UNSAFE_MODULES]
-    mentioned = [found for found in _mentions(tree) if any(f"{found}.".startswith(f"{bad}.") for bad in UNSAFE_NAMES)]
+    allowed = {word for beginning, words in ALLOWED.items() if name.startswith(beginning) for word in words}
+    imported = [module for module in _imports(tree) if module.partition(".")[0] in UNSAFE_MODULES - allowed]
+    mentioned = [found for found in _mentions(tree) if any(f"{found}.".startswith(f"{bad}.") for bad in {*UNSAFE_NAMES} - allowed)]
     keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "allow_pickle"]
     allowing = [ast.unparse(node) for node in keywords if ast.unparse(node.value) != "False"]
     assert imported + mentioned + allowing == []

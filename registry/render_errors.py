@@ -24,14 +24,17 @@ from embconv.converters.display import printable, quoted
 
 from .errors import RegistryError, nearest
 
+LONGEST = 600  # of what a file or a library says of itself
+
 
 class MissingExtra(RegistryError):
     """The libraries that render are not installed."""
 
     code = "missing_extra"
 
-    def __init__(self, module: str) -> None:
-        super().__init__(f"Test renders need {printable(module)}, which is not installed.", "Install it: pip install 'embconv[render]'")
+    def __init__(self, module: str, why: str = "") -> None:
+        state = f"which cannot be imported: {printable(why)}" if why else "which is not installed"
+        super().__init__(f"Test renders need {printable(module)}, {state}.", "Install it: pip install 'embconv[render]'")
 
 
 class BadCheckpoint(RegistryError):
@@ -41,7 +44,7 @@ class BadCheckpoint(RegistryError):
 
     def __init__(self, path: str, why: str, hint: str = "") -> None:
         usual = "Give the folder of a diffusers pipeline, or one .safetensors file of a whole SD 1.x, SD 2.x or SDXL model."
-        super().__init__(f"{quoted(path)} {why}.", hint or usual)
+        super().__init__(f"{quoted(path)} {printable(why, LONGEST)}.", hint or usual)
 
 
 class PickleCheckpoint(RegistryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -81,7 +82,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     """A model on this machine. `kind`: folder (of diffusers) or single_file; `size`: pixels that it was trained at.
 
     `fingerprint` is the sha256 of a single file; of a folder, that of the names and sha256 of its weights and configurations.
-    `variant`: base, or v where it predicts v.
+    `variant`: base, or v where it predicts v. `config`: a folder of configurations for a single file that is not built as the
+    published models are. `stamp` changes with the sizes and times of its files: then the fingerprint is looked at again.
     """
 
     name: str
@@ -91,6 +93,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     fingerprint: str
     size: int
     variant: str = "base"
+    config: str = ""
+    stamp: str = ""
     added: str = ""
 
 
@@ -109,8 +113,9 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one picture shows. `kind`: baseline (without the embedding), null (its place held by nothing), test, or the sheet it belongs to.
+    """What one picture shows.
 
+    `kind`: baseline (without the embedding), null (its place held by nothing), test, attention (a map), or the sheet it belongs to.
     `weight` is None where the embedding is not in it. `infotext` is A1111's line of parameters.
     """
 
@@ -178,6 +183,12 @@ class KeptVerdict(Struct, frozen=True, kw_only=True):
     made: str
     verdict: Verdict
     renders: tuple[Render, ...] = ()
+
+
+def shown_of(verdicts: Iterable[KeptVerdict]) -> Render | None:
+    """A picture that shows what an embedding does: drawn with it, of the first verdict by which it does anything good."""
+    working = (each for each in verdicts if each.verdict.state in ("pass", "weak"))
+    return next((render for each in working for render in each.renders if render.cell.kind == "test"), None)
 
 
 def summary_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class TextEncoder:
 class Model:
     """A checkpoint in memory. `encoders` in the order of the UNet's context; `scheduler` is diffusers' configuration, with prediction_type.
 
-    `dtype` is that of the UNet and the VAE, the text encoders stay in float32. `factor`: pixels to a latent.
+    `dtype` is that of the UNet and the VAE, the text encoders stay in float32. `factor`: pixels to a latent. `kept`: what was found out
+    about it and need not be found out again; a copy with other parts starts without.
     """
 
     checkpoint: Checkpoint
@@ -39,6 +40,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     factor: int = 8
+    kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def base(self) -> str:
@@ -95,7 +97,10 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Subject:
-    """An embedding that is to be judged: encoder -> (n, width) float32. `base` None: nobody knows. `hints`: words that tell its kind."""
+    """An embedding that is to be judged: encoder -> (n, width) float32. `base` None: nobody knows. `hints`: words that tell its kind.
+
+    `shorthash` is A1111's for a file of it, where there is one: 12 hex of its sha256, which stand under a picture.
+    """
 
     digest: str
     name: str
@@ -104,3 +109,4 @@ class Subject:
     base: str | None = None
     role: str = "unknown"
     hints: tuple[str, ...] = ()
+    shorthash: str = ""

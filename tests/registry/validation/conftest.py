@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in processes that tests start
 
 WIDTHS = {"sd1": {"clip_l": 768}, "sd2": {"clip_h": 1024}, "sd2v": {"clip_h": 1024}, "sdxl": {"clip_l": 768, "clip_g": 1280}}
 
@@ -21,6 +22,14 @@ WIDTHS = {"sd1": {"clip_l": 768}, "sd2": {"clip_h": 1024}, "sd2v": {"clip_h": 10
 def tiny() -> dict[str, Any]:
     """docs/_tiny.py, which makes them."""
     return runpy.run_path(str(Path(__file__).parents[3] / "docs" / "_tiny.py"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Where several processes test at once, threads that wait for each other take ten times as long."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

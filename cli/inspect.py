@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -20,7 +21,13 @@ from embconv.converters.source import Source
 from embconv.converters.targets import TARGETS
 
 from .app import FILE, app, as_json, expand, one_way, print_json, progress, reports
+from .inspect_words import compared, near_lines, vocabularies, with_words
+from .registries import ending
 from .say import error_lines, say_error
+
+if TYPE_CHECKING:
+    from embconv.registry.validation.neighbours import NearWords
+    from embconv.registry.validation.token_tables import Vocabularies
 
 MANY = 50  # so many files are looked at before another process has started
 TITLES = {program.name: program.title for program in TARGETS}
@@ -29,20 +36,27 @@ TITLES = {program.name: program.title for program in TARGETS}
 @app.command(name="inspect", short_help="Say everything about files.")
 @click.argument("paths", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("--pickle", "as_pickle", is_flag=True, help="List the opcodes and every global a pickle names. Nothing is run.")
+@click.option("--model", "models", multiple=True, metavar="[BASE=]PATH",
+              help="Also say which words of this model's vocabulary each vector is near to, and how long it is among them: a diffusers "
+                   "folder or one .safetensors file. May be given once for each base.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print the digests and nothing else.")
 @reports
-def command(paths: tuple[str, ...], as_pickle: bool, quiet: bool, as_document: bool, as_lines: bool) -> None:
+def command(paths: tuple[str, ...], as_pickle: bool, models: tuple[str, ...], quiet: bool, as_document: bool, as_lines: bool) -> None:
     """Say what each FILE is: container, layout, names, base with its evidence, vectors, hashes, findings, and which programs load it."""
     one_way(as_document, as_lines, quiet)
+    if models and (as_pickle or quiet):
+        raise click.UsageError("--model adds to the report; leave --pickle and -q out.")
     if as_pickle:
         raise SystemExit(show_pickles(expand(paths), as_document, as_lines))
     style = "json" if as_document or as_lines else "quiet" if quiet else "text"
+    with ending(json=style == "json"):
+        known = vocabularies(models)
     files = expand(paths)
     advance, stop = progress(len(files), "Inspecting")
-    count = min(os.cpu_count() or 1, max(1, len(files) // MANY))
+    count = 1 if known else min(os.cpu_count() or 1, max(1, len(files) // MANY))  # a vocabulary has up to 250 MB
     bad, documents = False, []
     try:
-        for told in spread(partial(look, style=style), files, count=count, at_once=MANY):
+        for told in spread(partial(look, style=style, models=known), files, count=count, at_once=MANY):
             advance()
             bad = bad or not told.fine
             documents.append(told.says)
@@ -62,16 +76,16 @@ class Told(NamedTuple):
     fine: bool
 
 
-def look(path: str, style: str) -> Told:
+def look(path: str, style: str, models: Sequence[Vocabularies] = ()) -> Told:
     """Inspect one file and put it into words, or JSON."""
     try:
-        report = inspect(path)
+        report, near = compared(path, models) if models else (inspect(path), [])
     except EmbconvError as exc:
         says = as_json({"path": path, "error": failure(path, exc).error}) if style == "json" else "\n".join(error_lines(exc))
         return Told(says, fine=False)
     if style == "json":
-        return Told(as_json(report), fine=True)
-    return Told("\n".join(digests(report) if style == "quiet" else words(report)), fine=True)
+        return Told(as_json(with_words(report, near) if near else report), fine=True)
+    return Told("\n".join(digests(report) if style == "quiet" else words(report, near)), fine=True)
 
 
 def document(documents: list[str]) -> str:
@@ -85,14 +99,14 @@ def digests(report: Report) -> list[str]:
     return [embedding.digest for embedding in report.embeddings]
 
 
-def words(report: Report) -> list[str]:
-    """A report for people."""
+def words(report: Report, near: Sequence[NearWords] = ()) -> list[str]:
+    """A report for people; `near`: each of its embeddings among the words of a model."""
     lines = [
         f"{printable(report.path)}  ({report.size:,} bytes)",
         f"  layout     {report.layout} in {report.container}, as written by {report.written_by}",
     ]
-    for embedding in report.embeddings:
-        lines += embedding_words(embedding)
+    for place, embedding in enumerate(report.embeddings):
+        lines += embedding_words(embedding, near_lines(near[place]) if near else [])
     lines += [f"  {finding.severity:<10} {finding.where}: {finding.says}" for finding in report.findings]
     loads = [TITLES[name] for name, answer in report.loads_in.items() if answer is True]
     lines.append(f"  loads in   {', '.join(loads) or 'no program known here'}")
@@ -102,8 +116,8 @@ def words(report: Report) -> list[str]:
     return [*lines, *(f"  {kind:<10} {value}" for kind, value in shown.items())]
 
 
-def embedding_words(embedding: EmbeddingReport) -> list[str]:
-    """One embedding of a file for people."""
+def embedding_words(embedding: EmbeddingReport, near: Sequence[str] = ()) -> list[str]:
+    """One embedding of a file for people; `near`: lines on the words that its vectors are near to."""
     base = embedding.bases[0] if embedding.bases else None
     names = ", ".join(f"{where} {quoted(name)}" for where, name in embedding.names.items())
     lines = [f"  trigger    {quoted(embedding.trigger)}   (of {names})" if names else f"  trigger    {quoted(embedding.trigger)}"]
@@ -113,6 +127,7 @@ def embedding_words(embedding: EmbeddingReport) -> list[str]:
         norm = encoder.norm
         lengths = f"lengths {norm.min:.3g} to {norm.max:.3g}" if norm.min is not None else "not all numbers"
         lines.append(f"  vectors    {key}: {counted(encoder.vectors, 'vector')} of {encoder.width}, {encoder.dtype}, {lengths}")
+    lines += near
     training = embedding.training
     if training:
         known = ("step", "sd_checkpoint", "sd_checkpoint_name")

@@ -15,7 +15,7 @@ from embconv.converters.write import discard, placing
 
 from .blobs import Blobs
 from .errors import UnknownFile
-from .store import Store, integrity, present_files, present_previews, snapshot
+from .store import Store, integrity, present_files, present_previews, present_renders, snapshot
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -69,7 +69,7 @@ def fill(store: Store, blobs: Blobs, archive: zipfile.ZipFile, copy: str) -> tup
 
 def wanted(db: Database) -> list[str]:
     """The sha256 of all bytes that are named: files, then pictures of embeddings."""
-    return list(dict.fromkeys([*present_files(db), *(sha256 for sha256, _ in present_previews(db))]))
+    return list(dict.fromkeys([*present_files(db), *(sha256 for sha256, _ in (*present_previews(db), *present_renders(db)))]))
 
 
 def add_all(blobs: Blobs, archive: zipfile.ZipFile, all_of: list[str], kept: set[str]) -> list[str]:

@@ -31,6 +31,7 @@ from .model import Entry, FileEntry
 from .pictures import to_png
 from .sidecar_files import PREVIEW, WRITERS, Beside, sidecar
 from .store import Store, previews_of, resolve
+from .store.validations import shown_render
 
 CHUNK = 256  # files that reach the disk together
 SHOWN_AS_PREVIEW = ("png", "webp")  # the programs show no avif or jxl
@@ -243,12 +244,13 @@ def picture_of(entry: Entry, read: Read, shown: Shown) -> tuple[str, Callable[[]
 
 
 def previews_in(store: Store, blobs: Blobs) -> Shown:
-    """The first preview of each, as a registry on this machine keeps it; one whose bytes are lost is none."""
+    """The first preview of each, as a registry on this machine keeps it, else what a test render drew; one whose bytes are lost is none."""
 
     def shown(entry: Entry) -> bytes | None:
         try:
-            found = previews_of(store.read, resolve(store.read, entry.digest))
-            return blobs.read(found[0].sha256) if found else None
+            id_ = resolve(store.read, entry.digest)
+            found = next(iter(previews_of(store.read, id_)), None) or shown_render(store.read, id_)
+            return blobs.read(found.sha256) if found else None
         except (Gone, UnknownFile, UnknownReference):
             return None
 

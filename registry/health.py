@@ -86,7 +86,8 @@ class Gauges:
             free = shutil.disk_usage(self._settings.home).free
             says = {"embeddings": "Embeddings.", "removed": "Tombstones of removed embeddings.", "blocked": "Tombstones of blocked ones.",
                     "files": "Files.", "bytes": "Bytes of all files.", "origins": "Lines of origin.", "refusals": "Lines of refusal.",
-                    "keys": "Keys that were not revoked."}  # fmt: skip
+                    "keys": "Keys that were not revoked.", "verdicts": "Verdicts of test renders.",
+                    "validations": "Test renders that wait or run."}  # fmt: skip
             self._found = {f"kept_{name}": (text, float(found[name])) for name, text in says.items()}
             self._found["disk_free_bytes"] = ("Bytes that the disk has left.", float(free))
             self._at = time.monotonic()

@@ -32,6 +32,11 @@ def sync_lock(home: str, source: str) -> str:
     return os.path.join(os.path.abspath(home), f"sync-{source}.lock")
 
 
+def workers(home: str) -> str:
+    """The folder in which each worker that lives has a locked file of its own."""
+    return os.path.join(os.path.abspath(home), "workers")
+
+
 def has_bytes(home: str) -> bool:
     """Are there bytes already? Then a database that is only now made does not name them."""
     try:

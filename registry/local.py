@@ -17,6 +17,7 @@ from embconv.converters.folders import PICTURES
 from embconv.converters.paths import suffix_of
 
 from . import keys as api_keys
+from . import validations
 from .backup import Backup, backup
 from .blobs import Blobs
 from .errors import NoStore
@@ -33,6 +34,8 @@ from .verify import Report, verify
 
 if TYPE_CHECKING:
     from .columns import Columns
+    from .validations import Validation, Wanted
+    from .verdicts import KeptVerdict
 
 
 class Local:
@@ -93,6 +96,15 @@ class Local:
         digest = digest_of(self.store.read, id_)
         take_away(self.store, self.blobs, id_, why=why, block=block)
         return digest
+
+    def ask_validation(self, ref: str, wanted: Wanted) -> KeptVerdict | Validation:
+        return validations.ask(self.store, ref, wanted)
+
+    def validation(self, number: int) -> Validation:
+        return validations.one(self.store, number)
+
+    def render(self, id: str) -> bytes:  # noqa: A002  # as a Render has it
+        return validations.picture(self.store, self.blobs, id)
 
     def verify(self, *, sample: float, repair: bool, done: Callable[[int], None]) -> Report:
         return verify(self.store, self.blobs, sample=sample, repair=repair, done=done)

@@ -200,7 +200,10 @@ class Key(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """Long work. `state`: running, done, stopped, failed, interrupted; `input` is what was asked, `result` what it came to."""
+    """Long work. `state`: waiting, running, done, stopped, failed, interrupted; `input` is what was asked, `result` what it came to.
+
+    `attempt`: how often a worker began it, and `key` what names the question, where it is one that workers lease.
+    """
 
     id: int
     kind: str
@@ -210,6 +213,8 @@ class Job(Struct, frozen=True, kw_only=True):
     changed: str
     input: Any = None
     result: Any = None
+    attempt: int = 0
+    key: str | None = None
 
 
 class Preview(Struct, frozen=True, kw_only=True):

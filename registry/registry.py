@@ -13,6 +13,8 @@ from .model import Addition, Entry, Facet, FileEntry, Key
 
 if TYPE_CHECKING:
     from .backup import Backup
+    from .validations import Validation, Wanted
+    from .verdicts import KeptVerdict
     from .verify import Report
 
 Pairs = Sequence[tuple[str, str]]  # names and values of a search, as a URL has them
@@ -51,11 +53,23 @@ class Registry(Protocol):
         ...
 
     def preview(self, entry: Entry) -> bytes | None:
-        """The first picture that is kept of it, as WebP."""
+        """The first picture that is kept of it, else one of a test render, as WebP."""
         ...
 
     def remove(self, ref: str, *, why: str, block: bool) -> str:
         """Remove an embedding; its digest."""
+        ...
+
+    def ask_validation(self, ref: str, wanted: Wanted) -> KeptVerdict | Validation:
+        """The verdict on an embedding, or the job by which a worker finds it."""
+        ...
+
+    def validation(self, number: int) -> Validation:
+        """How a job stands."""
+        ...
+
+    def render(self, id: str) -> bytes:  # noqa: A002  # as a Render has it
+        """A picture of a verdict, as WebP."""
         ...
 
     def verify(self, *, sample: float, repair: bool, done: Callable[[int], None]) -> Report:

@@ -29,8 +29,11 @@ from .local import not_added
 from .model import Addition, Entry, Facet, FileEntry, Key, Preview
 from .prepare import file_name
 from .registry import Pairs, Results
+from .render_errors import UnknownRender
 from .replies import error_in, value_in
 from .times import now
+from .validations import Validation, Wanted
+from .verdicts import KeptVerdict, shown_of
 from .verify import Report
 
 AT_ONCE = 4        # uploads under way together
@@ -72,6 +75,12 @@ class Pictures(Struct, frozen=True):
     """The part of an answer about previews that is read here."""
 
     items: tuple[Preview, ...]
+
+
+class Judgements(Struct, frozen=True):
+    """What is answered of the verdicts on an embedding."""
+
+    items: tuple[KeptVerdict, ...]
 
 
 class Remote:
@@ -138,9 +147,24 @@ class Remote:
     def preview(self, entry: Entry) -> bytes | None:
         try:
             found = value_in(self._ask("GET", f"/v1/embeddings/{in_path(entry.digest)}/previews"), Pictures).items
-            return self._ask("GET", f"/v1/previews/{in_path(found[0].sha256)}").content if found else None
-        except (UnknownReference, UnknownFile, Gone, RemoteError):  # an older registry has no such route
+            return self._ask("GET", f"/v1/previews/{in_path(found[0].sha256)}").content if found else self._rendered(entry)
+        except (UnknownReference, UnknownFile, UnknownRender, Gone, RemoteError):  # an older registry has no such route
             return None
+
+    def _rendered(self, entry: Entry) -> bytes | None:
+        """A picture of a test render that shows what it does."""
+        found = shown_of(value_in(self._ask("GET", f"/v1/embeddings/{in_path(entry.digest)}/renders"), Judgements).items)
+        return self.render(found.id) if found else None
+
+    def ask_validation(self, ref: str, wanted: Wanted) -> KeptVerdict | Validation:
+        answer = self._ask("POST", f"/v1/embeddings/{in_path(ref)}/validations", json=msgspec.to_builtins(wanted))
+        return value_in(answer, Validation) if answer.status_code == httpx.codes.ACCEPTED else value_in(answer, KeptVerdict)
+
+    def validation(self, number: int) -> Validation:
+        return value_in(self._ask("GET", f"/v1/validations/{number}"), Validation)
+
+    def render(self, id: str) -> bytes:  # noqa: A002  # as a Render has it
+        return self._ask("GET", f"/v1/renders/{in_path(id)}").content
 
     def remove(self, ref: str, *, why: str, block: bool) -> str:
         digest = msgspec.json.decode(self.document(ref), type=Entry).digest

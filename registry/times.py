@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
-def now() -> str:
-    """The present moment: 2026-11-26T12:34:56.789Z."""
-    return stamp(datetime.now(UTC))
+def now(seconds: float = 0.0) -> str:
+    """The present moment, or one so many seconds after it: 2026-11-26T12:34:56.789Z."""
+    return stamp(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def stamp(moment: datetime) -> str:

@@ -209,15 +209,17 @@ async def next_message(receive: Receive) -> Any:
         raise TooSlow from None
 
 
-async def receive_json(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """A small body of application/json, whole."""
+async def receive_json(receive: Receive, headers: Headers, limit: int, *, optional: bool = False) -> bytes:
+    """A small body of application/json, whole; an empty object where there is none and it is `optional`."""
     given = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
-    if given.partition(";")[0].strip().lower() != "application/json":
+    if given.partition(";")[0].strip().lower() != "application/json" and not (optional and not given):
         raise NotJson(given)
     pieces = [chunk async for chunk in body(receive, headers, limit)]
-    if not pieces:
+    if pieces and not given:
+        raise NotJson(given)
+    if not pieces and not optional:
         raise BadRequest("The body is empty.", "Send a JSON object.")
-    return b"".join(pieces)
+    return b"".join(pieces) or b"{}"
 
 
 async def in_thread(threads: Executor, work: Callable[..., T], *arguments: Any) -> T:

@@ -27,7 +27,9 @@ from .store import (
     index_is_whole,
     integrity,
     lose_preview,
+    lose_render,
     present_previews,
+    present_renders,
     rebuild_index,
     refresh,
     stale,
@@ -87,7 +89,7 @@ def verify(
             done(checked)
         elif not blobs.has(sha256) and still_named(store, sha256):
             problems.append(missing(sha256, name))
-    problems += preview_problems(store, blobs, repair)
+    problems += picture_problems(store, blobs, repair)
     problems += orphans(store, blobs, repair)
     problems += index_problems(store, repair)
     embeddings = 0
@@ -129,20 +131,31 @@ def file_problems(store: Store, blobs: Blobs, sha256: str, name: str, digests: l
         yield Problem(kind="changed", ref=sha256, says=f"{printable(name)} is read with other vectors than when it was added.")
 
 
-def preview_problems(store: Store, blobs: Blobs, repair: bool) -> Iterator[Problem]:
+def picture_problems(store: Store, blobs: Blobs, repair: bool) -> Iterator[Problem]:
     """The pictures of embeddings: there, and with their hash. What is lost cannot be shown, so a repair forgets it."""
-    for sha256, name in present_previews(store.read):
-        try:
-            with Source(blobs.path(sha256), name) as source:
-                kind, says = ("", "") if sha256_of(source) == sha256 else ("rotten", "has changed")
-        except EmbconvError:
-            kind, says = "missing", "is not there"
-        if kind and still_named(store, sha256):
-            if repair:
-                blobs.set_aside(sha256)
-                store.write(partial(lose_preview, sha256=sha256))
-            says = f"The picture {printable(name)} {says}; it comes back when the one it was made from changes."
-            yield Problem(kind=kind, ref=sha256, says=says, repaired=repair)
+    for present, lose, again in PICTURES:
+        for sha256, name in present(store.read):
+            kind, says = harm(blobs, sha256, name)
+            if kind and still_named(store, sha256):
+                if repair:
+                    blobs.set_aside(sha256)
+                    store.write(partial(lose, sha256=sha256))
+                yield Problem(kind=kind, ref=sha256, says=f"The picture {printable(name)} {says}; {again}.", repaired=repair)
+
+
+PICTURES = (
+    (present_previews, lose_preview, "it comes back when the one it was made from changes"),
+    (present_renders, lose_render, "it comes back with the next verdict"),
+)
+
+
+def harm(blobs: Blobs, sha256: str, name: str) -> tuple[str, str]:
+    """What is wrong with the bytes of a picture, as a kind of Problem and in words; nothing where they are well."""
+    try:
+        with Source(blobs.path(sha256), name) as source:
+            return ("", "") if sha256_of(source) == sha256 else ("rotten", "has changed")
+    except EmbconvError:
+        return "missing", "is not there"
 
 
 def missing(sha256: str, name: str) -> Problem:

@@ -14,14 +14,17 @@ from . import (
     horde,
     huggingface,
     previews,
+    renders,
     schema,
     search,
     state,
     stateless,
     syncs,
+    validations,
 )
 
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *embeddings.ROUTES, *search.ROUTES, *files.ROUTES, *hashes.ROUTES, *stateless.ROUTES, *state.ROUTES, *admin.ROUTES, *huggingface.ROUTES,
-    *civitai.ROUTES, *civitai_files.ROUTES, *horde.ROUTES, *previews.ROUTES, *syncs.ROUTES, *schema.ROUTES,
+    *civitai.ROUTES, *civitai_files.ROUTES, *horde.ROUTES, *previews.ROUTES, *syncs.ROUTES, *validations.ROUTES,
+    *renders.ROUTES, *schema.ROUTES,
 )  # fmt: skip

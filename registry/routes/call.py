@@ -152,9 +152,9 @@ class Body(Struct):
 B = TypeVar("B", bound=Struct)
 
 
-async def json_body(call: Call, kind: type[B], limit: int) -> B:
-    """The body as a Struct; BadRequest, NotJson, or UnknownParameter for a field that it does not have."""
-    data = await receive_json(call.receive, headers_of(call), limit)
+async def json_body(call: Call, kind: type[B], limit: int, *, optional: bool = False) -> B:
+    """The body as a Struct; BadRequest, NotJson, or UnknownParameter for a field that it does not have. One that is `optional` may be empty."""
+    data = await receive_json(call.receive, headers_of(call), limit, optional=optional)
     try:
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

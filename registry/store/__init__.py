@@ -8,7 +8,7 @@ from .keys import add_key, key_by_hash, list_keys, revoke_key
 from .logs import check_writable, counts, has_foreign_bytes, refusals, refuse
 from .lookup import digest_of, file_of, files_of, known_file, matches, matches_many, resolve
 from .meanings import translated
-from .previews import add_preview, lose_preview, present_previews, preview_by_sha256, previews_of, unnamed
+from .previews import add_preview, lose_preview, lose_render, present_previews, present_renders, preview_by_sha256, previews_of, unnamed
 from .quick import matching, shown
 from .store import Store
 from .text import beginning, beginnings, called, facts_above, facts_since, names_after, names_of, pages_of, spoken_among, spoken_of
@@ -45,6 +45,7 @@ __all__ = [
     "latest_revision",
     "list_keys",
     "lose_preview",
+    "lose_render",
     "matches",
     "matches_many",
     "matching",
@@ -54,6 +55,7 @@ __all__ = [
     "pages_of",
     "present_files",
     "present_previews",
+    "present_renders",
     "preview_by_sha256",
     "previews_of",
     "rebuild_index",

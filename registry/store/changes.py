@@ -15,7 +15,7 @@ from ..times import now
 from .arrivals import key_of, mark
 from .documents import must_be_here, refresh
 from .lines import add_line, text
-from .previews import forget_previews, unnamed
+from .previews import forget_previews, forget_verdicts, unnamed
 from .rows import tidy
 
 if TYPE_CHECKING:
@@ -132,8 +132,9 @@ def remove(db: Database, id: int, *, why: str = "", block: bool = False) -> list
         (id,),
     ).fetchall()
     db.conn.executemany("UPDATE files SET removed = ?, removed_why = ? WHERE id = ?", [(at, why, file_id) for file_id, _ in alone])
+    pictures = [*forget_previews(db, id), *forget_verdicts(db, id)]
     refresh(db, [id], at)
-    return unnamed(db, dict.fromkeys([*(sha256 for _, sha256 in alone), *forget_previews(db, id)]))
+    return unnamed(db, dict.fromkeys([*(sha256 for _, sha256 in alone), *pictures]))
 
 
 def latest_revision(db: Database) -> int:

@@ -1,4 +1,4 @@
-"""Work that takes a while: when it was asked for, what of, how it stands and what it came to."""
+"""Work that takes a while: when it was asked for, what of, how it stands and what it came to. Those that workers lease: leases.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .lines import text
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-COLUMNS = "id, kind, ref, state, created, changed, input, result"
+COLUMNS = "id, kind, ref, state, created, changed, input, result, attempt, key"
 
 
 def add_job(db: Database, kind: str, ref: str, given: Any, at: str) -> int:
@@ -50,6 +50,6 @@ def job_of(db: Database, kind: str, id: int) -> Job | None:  # noqa: A002  # as 
 
 def job(row: tuple[Any, ...]) -> Job:
     """A row."""
-    id_, kind, ref, state, created, changed, given, result = row
+    id_, kind, ref, state, created, changed, given, result, attempt, key = row
     return Job(id=id_, kind=kind, ref=ref, state=state, created=created, changed=changed, input=msgspec.json.decode(given),
-               result=msgspec.json.decode(result) if result else None)  # fmt: skip
+               result=msgspec.json.decode(result) if result else None, attempt=attempt, key=key)  # fmt: skip

@@ -40,11 +40,13 @@ COUNTS = {
     "origins": "SELECT count(*) FROM origins",
     "refusals": "SELECT count(*) FROM refusals",
     "keys": "SELECT count(*) FROM keys WHERE revoked IS NULL",
+    "verdicts": "SELECT count(*) FROM verdicts",
+    "validations": "SELECT count(*) FROM jobs WHERE kind = 'validation' AND state IN ('waiting', 'running')",
 }
 
 
 def counts(db: Database) -> dict[str, int]:
-    """How much there is: embeddings, removed, blocked, files, bytes, origins, refusals, keys."""
+    """How much there is: embeddings, removed, blocked, files, bytes, origins, refusals, keys, verdicts, validations that have not ended."""
     found: dict[str, int] = {name: db.execute(sql).fetchone()[0] for name, sql in COUNTS.items()}
     (total,) = db.execute("SELECT count(*) FROM embeddings").fetchone()
     return {"embeddings": total - found["removed"] - found["blocked"], **found}

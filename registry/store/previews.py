@@ -1,4 +1,4 @@
-"""Pictures of embeddings: which there are, and whose bytes they are."""
+"""Pictures of embeddings, fetched or rendered: which there are, and whose bytes they are."""
 
 from __future__ import annotations
 
@@ -78,11 +78,38 @@ def lose_preview(db: Database, sha256: str) -> None:
     db.execute("DELETE FROM previews WHERE sha256 = ?", (sha256,))
 
 
+def present_renders(db: Database) -> list[tuple[str, str]]:
+    """The sha256 of every picture of a verdict, each once, and whose it is."""
+    sql = (
+        "SELECT r.sha256, 'of the test render of ' || min(e.name) FROM renders r JOIN verdicts v ON v.id = r.verdict_id"
+        " JOIN embeddings e ON e.id = v.embedding_id GROUP BY r.sha256 ORDER BY r.sha256"
+    )
+    return db.execute(sql).fetchall()
+
+
+def forget_verdicts(db: Database, embedding_id: int) -> list[str]:
+    """Take away the verdicts on an embedding with their pictures; the sha256 of their bytes."""
+    sql = "DELETE FROM renders WHERE verdict_id IN (SELECT id FROM verdicts WHERE embedding_id = ?) RETURNING sha256"
+    lost = [sha256 for (sha256,) in db.execute(sql, (embedding_id,)).fetchall()]
+    db.execute("DELETE FROM verdicts WHERE embedding_id = ?", (embedding_id,))
+    db.execute("UPDATE embeddings SET verdict = NULL WHERE id = ?", (embedding_id,))
+    return lost
+
+
+def lose_render(db: Database, sha256: str) -> None:
+    """Take away every row of a verdict's picture whose bytes are lost; the verdict stays."""
+    db.execute("DELETE FROM renders WHERE sha256 = ?", (sha256,))
+
+
 def unnamed(db: Database, candidates: Iterable[str]) -> list[str]:
-    """Those sha256 that no file and no picture here has. Within a write this stays true until it ends, so their bytes may go."""
+    """Those sha256 that no file and no picture here has. Within a write this stays true until it ends, so their bytes may go.
+
+    Verdicts go with their embedding, so whatever a row of `renders` names is here.
+    """
     sql = (
         "SELECT v.value FROM json_each(?) v LEFT JOIN files f ON f.sha256 = v.value AND f.removed IS NULL WHERE f.id IS NULL"
         " AND NOT EXISTS (SELECT 1 FROM previews p JOIN embeddings e ON e.id = p.embedding_id"
         " WHERE p.sha256 = v.value AND e.state = 'present')"
+        " AND NOT EXISTS (SELECT 1 FROM renders r WHERE r.sha256 = v.value)"
     )
     return [sha256 for (sha256,) in db.execute(sql, (msgspec.json.encode(list(candidates)).decode(),))]

@@ -9,6 +9,7 @@ PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check -
 HERE := $(firstword $(shell pwd | cksum))
 DEV := $(VENV)/dev-$(HERE).stamp
 DEMO := $(DEMO_VENV)/demo-$(HERE).stamp
+RENDER := $(DEMO_VENV)/render-$(HERE).stamp
 WORKERS ?= 2
 COG_FILES = $(shell grep -lF '[[[cog' README.md docs/*.md 2>/dev/null)
 
@@ -18,7 +19,7 @@ COG_FILES = $(shell grep -lF '[[[cog' README.md docs/*.md 2>/dev/null)
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
-demo: $(DEMO)  ## convert, inspect, check and hash sample files
+demo: $(RENDER)  ## convert, check, keep, serve, mirror and render sample files, with real output
 	@$(DEMO_VENV)/bin/python docs/demo.py
 
 add: $(DEMO)  ## remember a folder of embeddings in your registry: make add FOLDER=~/embeddings
@@ -58,6 +59,11 @@ $(DEMO): pyproject.toml constraints.txt | $(DEMO_VENV)/bin/python
 	@echo "Installing embconv into $(DEMO_VENV) (once) ..."
 	@$(DEMO_VENV)/bin/python $(PIP_INSTALL) --editable .
 	@rm -f $(DEMO_VENV)/*.stamp && touch $@
+
+$(RENDER): $(DEMO)
+	@echo "Installing torch and diffusers into $(DEMO_VENV), which render (about 1 GB, once) ..."
+	@$(DEMO_VENV)/bin/python $(PIP_INSTALL) --editable '.[render]'
+	@touch $@
 
 # PYTHON=... on the command line chooses one; else the newest that works
 %/bin/python:

@@ -189,6 +189,7 @@ from . import (  # noqa: E402
     add,
     backup,
     check,
+    checkpoints,
     convert,
     export,
     hash,
@@ -202,10 +203,12 @@ from . import (  # noqa: E402
     serve,
     show,
     sync,
+    validate,
     verify,
+    worker,
 )
 
 __all__ = [
-    "add", "app", "backup", "check", "convert", "export", "hash", "identify", "inspect", "keys", "previews", "remove", "repair", "search",
-    "serve", "show", "sync", "verify",
+    "add", "app", "backup", "check", "checkpoints", "convert", "export", "hash", "identify", "inspect", "keys", "previews", "remove",
+    "repair", "search", "serve", "show", "sync", "validate", "verify", "worker",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ import os
 import sys
 
 COMMANDS = ("convert", "inspect", "check", "repair", "hash",
-            "add", "search", "show", "export", "remove", "verify", "serve", "keys", "backup", "identify", "sync", "previews")  # fmt: skip
+            "add", "search", "show", "export", "remove", "verify", "serve", "keys", "backup", "identify", "sync",
+            "previews", "checkpoints", "validate", "worker")  # fmt: skip
 
 
 def cli() -> None:

@@ -25,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 COULD_NOT_RUN = frozenset({
     "no_store", "unreachable", "remote_error", "key_needed", "forbidden", "host_not_allowed",
     "civitai_unreachable", "civitai_busy", "civitai_unclear", "region_blocked", "bad_token", "address_refused", "sync_runs",
+    "missing_extra", "bad_checkpoint", "pickle_checkpoint", "unsound_checkpoint", "unknown_checkpoint", "no_checkpoint", "no_device",
+    "device_full", "device_failed",
 })  # fmt: skip
 USAGE = frozenset({"unknown_parameter", "bad_parameter"})
 KEY_BYTES = 4096

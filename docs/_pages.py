@@ -481,3 +481,50 @@ def limits_of(module: ModuleType, names: list[str]) -> Iterator[tuple[str, str, 
     where = f"{module.__name__.rpartition('.')[2]}." if names else ""
     for name in names or [name for name in said if name != "MIB"]:
         yield f"`{where}{name}`", f"{getattr(module, name):,}", plain(said[name])
+
+
+# ---- test renders ----
+
+
+def verdict_numbers() -> str:
+    """Every number of a verdict."""
+    from embconv.registry.validation.measure import NUMBERS
+
+    return table(("number", "what it is"), ((f"`{name}`", means) for name, means in NUMBERS.items()))
+
+
+def selftest_numbers() -> str:
+    """Every number of a checkpoint's own test."""
+    from embconv.registry.validation.selftest import NUMBERS
+
+    return table(("number", "what it is"), ((f"`{name}`", means) for name, means in NUMBERS.items()))
+
+
+def bars() -> str:
+    """From where on a change counts."""
+    from embconv.registry.validation.decide import BARS
+
+    word = "of the median word"
+    rows = ((f"`{bar.number}`", f"{bar.nothing_of:g} {word}", f"{bar.weak_of:g} {word}", f"{bar.nothing:g}, {bar.weak:g}") for bar in BARS)
+    return table(("number", "up to this: `no_effect`", "below this: `weak`", "both where nothing can be calibrated"), rows)
+
+
+def render_findings() -> str:
+    """Every remark on what was rendered."""
+    from embconv.registry.validation import remarks, static
+
+    found: dict[str, tuple[str, str]] = {}
+    for rule in (*(rule for _, rule in static.SETTLING), *static.REMARKS, *remarks.RULES):
+        for name, severity in re.findall(r'Finding\(\s*"(\w+)", "(\w+)"', inspect.getsource(rule)):
+            found.setdefault(name, (severity, plain((rule.__doc__ or "").strip())))
+    return table(("rule", "severity", "what should hold"), ((f"`{name}`", *said) for name, said in found.items()))
+
+
+def protocols() -> str:
+    """The profiles, for a checkpoint of 512 and one of 1024 pixels."""
+    from embconv.registry.verdicts import PROFILES, protocol_for
+
+    made = [protocol_for(base, size, name=name) for name in PROFILES for base, size in (("sd1", 512), ("sdxl", 1024))]
+    rows = ((f"`{one.name}`", BASES[one.base].title, f"{one.width} x {one.height}", str(one.steps) if one.seeds else "none",
+             ", ".join(map(str, one.seeds)) or "none", one.emphasis) for one in made)  # fmt: skip
+    return table(("profile", "base", "pixels", "steps", "seeds", "emphasis"), rows)

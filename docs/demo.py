@@ -17,6 +17,7 @@ import _samples
 import httpx
 
 EMBCONV = Path(sys.executable).with_name("embconv")
+SHEET = Path(__file__).parent.parent / "build" / "demo" / "moonpaper.png"  # it stays, to be looked at
 
 
 def samples(folder: Path) -> None:
@@ -107,6 +108,23 @@ def civitai(top: Path) -> None:
             server.terminate()
 
 
+def validation(top: Path) -> None:
+    """Render some of the samples with a tiny model and judge them; the sheet stays."""
+    title("What does an embedding do? It is rendered with and without it, from the same noise, here with a tiny model of random weights")
+    os.environ.update(TRANSFORMERS_VERBOSITY="critical", DIFFUSERS_VERBOSITY="critical")
+    import _tiny
+
+    _tiny.write(top / "models" / "tiny-sd1", "sd1")
+    show(top, "checkpoints", "add", "models/tiny-sd1")
+    show(top, "validate", "embeddings/moonpaper.pt", "--profile", "quick", "--sheet", "strength,samplers", "-o", str(SHEET), "--force")
+    title("Many share one loaded model; what was made for another model is told, and a broken one")
+    several = ("fox-toy.bin", "two-words.bin", "harbour.png", "burnt.safetensors", "old-style.safetensors", "free-download.pt")
+    show(top, "validate", *(f"embeddings/{name}" for name in several), "--profile", "probe", "--checkpoint", "tiny-sd1", code=1)
+    title("The registry keeps a verdict; only what has none is judged")
+    show(top, "validate", "--pending", "--limit", "2", "--profile", "quick")
+    show(top, "search", "moon")
+
+
 def environment(top: Path) -> dict[str, str]:
     """A registry of the demo's own."""
     return {**os.environ, "EMBCONV_HOME": str(top / "registry"), "EMBCONV_REGISTRY": ""}
@@ -137,8 +155,9 @@ def main() -> None:
         show(top, "embeddings/free-download.pt", "trap.safetensors", code=1)
         show(top, "inspect", "--pickle", "embeddings/free-download.pt", code=1)
         registry(top)
+        validation(top)
         civitai(top)
-    print("\nNothing in a file is ever run, and the sample files are gone again.")
+    print(f"\nNothing in a file is ever run, and the sample files are gone again, but for a sheet to look at:\n{SHEET}")
 
 
 if __name__ == "__main__":

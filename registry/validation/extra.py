@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import warnings
+from collections.abc import Iterator
 
 from ..render_errors import MissingExtra
 
@@ -30,9 +33,29 @@ def offline() -> None:
         warnings.filterwarnings("ignore", module=rf"{module}\b")
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """For imports: to look for garbage among the hundred thousands of objects that these libraries make takes a seventh of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
 def need() -> None:
     """Import them; MissingExtra names what is not here, or is and cannot be used."""
     offline()
+    with uncollected():
+        imported()
+
+
+def imported() -> None:
+    """The imports themselves."""
     try:
         import diffusers  # noqa: F401  # as the others: is it here?
         import safetensors  # noqa: F401

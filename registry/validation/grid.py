@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MARGIN, GAP, BETWEEN, BESIDE = 36, 6, 34, 60
 SMALL, LARGE = 192, 320   # pixels of a cell: smaller ones are enlarged by whole numbers, larger ones made smaller
-NARROW, WIDE = 900, 1_700  # of a sheet at least, and of grids beside each other at most, unless one alone is wider
+NARROW, WIDE = 900, 1_800  # of a sheet at least, and of grids beside each other at most, unless one alone is wider
 CURVE = 430
 TITLES = {"strength": "Strength", "samplers": "Samplers", "prompts": "Prompts"}
 SIDES = {"positive": "Test, in the prompt", "negative": "Test, in the negative prompt"}

@@ -42,7 +42,8 @@ class Torch:
 
     def __init__(self, device: str | None = None, *, compiled: bool = False) -> None:
         extra.need()
-        from . import judge, loading, selftest  # noqa: F401  # so that a fault in them is known before any job is leased
+        with extra.uncollected():
+            from . import judge, loading, selftest  # noqa: F401  # so that a fault in them is known before any job is leased
         from .engine import device_of
 
         self._device, self._compiled = device_of(device), compiled

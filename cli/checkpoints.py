@@ -115,8 +115,9 @@ def remove(name: str, home: str | None, quiet: bool, as_document: bool, as_lines
     one_way(as_document, as_lines, quiet)
     with ending(json=as_document or as_lines), registry(home) as store:
         from embconv.registry.store.checkpoints import drop_checkpoint
+        from embconv.registry.validations import changing
 
-        store.write(lambda db: drop_checkpoint(db, name))
+        changing(store, lambda db: drop_checkpoint(db, name))
     if as_document or as_lines:
         print_json([{"name": name, "status": "removed"}], lines=as_lines)
     else:

@@ -70,6 +70,7 @@ def remembered(store: Store, found: Checkpoint, *, force: bool) -> Checkpoint:
     """The checkpoint as the registry has it now; CheckpointExists where another has its name."""
     from embconv.registry.store.checkpoints import checkpoints, put_checkpoint
     from embconv.registry.times import now
+    from embconv.registry.validations import changing
 
     def put(db: Database) -> Checkpoint:
         old = next((each for each in checkpoints(db) if each.name == found.name), None)
@@ -79,7 +80,7 @@ def remembered(store: Store, found: Checkpoint, *, force: bool) -> Checkpoint:
         put_checkpoint(db, made)
         return made
 
-    return store.write(put)
+    return changing(store, put)
 
 
 def described(found: Sequence[Checkpoint]) -> Iterator[dict[str, Any]]:

@@ -17,9 +17,10 @@ from embconv.registry.model import ROLES
 from embconv.registry.verdicts import RENDERED
 
 from .app import FILE, app, one_way, progress, reports
-from .registries import ending
+from .registries import at_registry, ending, opened
 from .validate_given import Given, gather, refused
 from .validate_options import Named, how, rendering
+from .validate_remote import where
 from .validate_sheets import Sheets, must_be_free, places
 from .validate_with import How, chosen, judged, protocol, tools
 from .validate_words import GOOD, Told, say, say_all
@@ -44,20 +45,21 @@ if TYPE_CHECKING:
 @click.option("--pending", is_flag=True, help="Everything in the registry that has no verdict yet, instead of REF or FILE.")
 @click.option("--base", type=Named("base", RENDERED), metavar="BASE", help="With --pending: only this base.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="With --pending: at most so many.")
-@click.option("--home", type=click.Path(), metavar="DIR", help="The folder of the registry. [EMBCONV_HOME]")
+@at_registry
 @click.option("-q", "--quiet", is_flag=True, help="Print the states and nothing else.")
 @reports
 def command(paths: tuple[str, ...], quiet: bool, as_document: bool, as_lines: bool, **given: Any) -> None:
     """Render each embedding with a checkpoint, with and without it from the same noise, and say what it does:
     pass, weak, no_effect, broken, incompatible or error, why, and the numbers.
 
-    A FILE, or the candidates in a DIR, need no registry. A REF is one of the registry, which keeps the verdict and the pictures.
+    A FILE, or the candidates in a DIR, need no registry. A REF is one of the registry, which keeps the verdict and the pictures;
+    that of a server (--registry) renders it there, as soon as a worker has time, and the verdict is waited for.
     Exit code 1 if any neither passes nor is weak.
     """
     one_way(as_document, as_lines, quiet)
     style = "json" if as_document else "nl" if as_lines else "quiet" if quiet else "text"
     with ending(json=as_document or as_lines):
-        options = how(given)
+        options, server = how(given), where(paths, given)
         if given["pending"]:
             from .validate_pending import pending
 
@@ -66,7 +68,7 @@ def command(paths: tuple[str, ...], quiet: bool, as_document: bool, as_lines: bo
             raise click.UsageError("Name a file, a folder or an embedding of the registry, or give --pending.")
         if given["base"] or given["limit"]:
             raise click.UsageError("--base and --limit are for --pending.")
-        told = validated(paths, options, style, given)
+        told = asked(server, paths, options, style, given) if server else validated(paths, options, style, given)
     say_all(told, style)
     raise SystemExit(0 if all(each.state in GOOD and not each.error for each in told) else 1)
 
@@ -88,6 +90,19 @@ def validated(paths: Sequence[str], options: How, style: str, given: dict[str, A
                 say(each, brief=several(paths, found))
     order = {id(each): place for place, each in enumerate(found)}
     return sorted(told, key=lambda each: order[id(each.given)])
+
+
+def asked(server: str, refs: Sequence[str], options: How, style: str, given: dict[str, Any]) -> list[Told]:
+    """What became of each on a server."""
+    from .validate_remote import validated
+
+    told: list[Told] = []
+    with opened(None, server, given["key_file"], json=style in ("json", "nl")) as found:
+        for each in validated(found, refs, options, given):
+            told.append(each)
+            if style == "text":
+                say(each, brief=len(set(refs)) > 1)
+    return told
 
 
 def several(paths: Sequence[str], found: Sequence[Given]) -> bool:

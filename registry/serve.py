@@ -172,6 +172,13 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(head % (MEDIA, len(body), *NOSNIFF) + body)
         self.transport.close()
 
+    def shutdown(self) -> None:
+        """Those who only watch are sent away at once, and may come again; all others get their answer first."""
+        super().shutdown()
+        scope: Any = self.scope
+        if scope is not None and str(scope.get("path", "")).endswith("/events"):
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
             self._watch.cancel()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from embconv.converters.convert import Failure
 
 from .blobs import Blobs
-from .errors import BadParameter, UnknownFile
+from .errors import BadParameter, RegistryError, UnknownFile
 from .ingest import drop
 from .model import Job
 from .render_errors import CannotRender, NoCheckpoint, UnknownRender, UnknownValidation
@@ -22,7 +23,18 @@ from .store import Store, digest_of, resolve
 from .store.checkpoints import checkpoint_of
 from .store.jobs import job_of
 from .store.leases import Lease, add_waiting, finish
-from .store.validations import Asked, base_of, defaults_of, keep_verdict, render_by_id, unjudged, verdict_by_key
+from .store.validations import (
+    Asked,
+    base_of,
+    defaults_of,
+    is_whole,
+    judged_of,
+    keep_verdict,
+    render_by_id,
+    settle,
+    unjudged,
+    verdict_by_key,
+)
 from .times import now
 from .verdicts import PROFILES, RENDERED, SHEETS, KeptVerdict, Protocol, Render, protocol_for, protocol_id, protocol_summary, summary_of
 
@@ -31,9 +43,13 @@ if TYPE_CHECKING:
 
     from .verdicts import Checkpoint, Judged
 
+T = TypeVar("T")
+
 KIND = "validation"
 PROMPTS, LONGEST = 8, 1_000  # of a person's own, and characters of each
+SLOT = "{T}"
 PROMPT = r"^[^\x00-\x1f\x7f]*\{T\}[^\x00-\x1f\x7f]*$"
+TIMES = 4                    # the embedding in one of them: each may have 75 vectors, and the UNet hears every chunk at every step
 AT_ONCE = 1_000              # jobs that are written together
 
 
@@ -86,6 +102,8 @@ def checked(wanted: Wanted) -> Wanted:
     for prompt in wanted.prompts:
         if len(prompt) > LONGEST or not re.fullmatch(PROMPT, prompt):
             raise BadParameter("prompts", prompt, f"a line of at most {LONGEST:,} characters with {{T}} where the embedding is to stand")
+        if prompt.count(SLOT) > TIMES:
+            raise BadParameter("prompts", prompt, f"a prompt with the embedding at most {TIMES} times")
     sheets = {*wanted.sheets, *(("prompts",) if wanted.prompts else ())}
     return replace(wanted, sheets=tuple(sheet for sheet in SHEETS if sheet in sheets), prompts=tuple(dict.fromkeys(wanted.prompts)))
 
@@ -123,13 +141,17 @@ def question(db: Database, ref: str, wanted: Wanted) -> Asked:
 def ask(store: Store, ref: str, wanted: Wanted) -> KeptVerdict | Validation:
     """The answer, where there is one; else the job that is to find it, a new one only where none waits or runs.
 
-    What ended in an error may be asked again.
+    What ended in an error, or has lost pictures since, may be asked again.
     """
     asked = question(store.read, ref, wanted)
-    known = verdict_by_key(store.read, asked.key)
-    if known is not None and known.verdict.state != "error":
-        return known
-    return one(store, store.write(partial(enqueue, asked=asked, at=now())))
+    found = answer(store.read, asked) or store.write(partial(enqueue, asked=asked, at=now()))
+    return found if isinstance(found, KeptVerdict) else one(store, found)
+
+
+def answer(db: Database, asked: Asked) -> KeptVerdict | None:
+    """The verdict that answers a question; an error does not, nor one that has lost pictures."""
+    known = verdict_by_key(db, asked.key)
+    return known if known is not None and known.verdict.state != "error" and is_whole(db, known) else None
 
 
 def asked_in(ref: str, given: Any) -> Asked:
@@ -138,10 +160,10 @@ def asked_in(ref: str, given: Any) -> Asked:
     return Asked(ref, found.checkpoint, found.protocol)
 
 
-def enqueue(db: Database, asked: Asked, at: str) -> int:
-    """The number of the job."""
+def enqueue(db: Database, asked: Asked, at: str) -> KeptVerdict | int:
+    """The number of the job, or the answer, which a worker may have found since anybody looked."""
     given = Given(asked.summary, asked.protocol)
-    return add_waiting(db, KIND, asked.digest, given, at, key=asked.key, batch=batch_of(asked))
+    return answer(db, asked) or add_waiting(db, KIND, asked.digest, given, at, key=asked.key, batch=batch_of(asked))
 
 
 How = Callable[["Checkpoint"], Protocol]
@@ -165,8 +187,28 @@ def pending(store: Store, wanted: Wanted, *, base: str | None = None, limit: int
 
 
 def enqueue_all(db: Database, some: Sequence[Asked], at: str) -> list[int]:
-    """`enqueue` of several."""
-    return [enqueue(db, asked, at) for asked in some]
+    """The jobs of several."""
+    return [found for asked in some if isinstance(found := enqueue(db, asked, at), int)]
+
+
+def changing(store: Store, work: Callable[[Database], T]) -> T:
+    """Change which checkpoints there are. Where a base has another default then, its embeddings show that one's verdicts."""
+
+    def both(db: Database) -> tuple[T, list[str]]:
+        before, made, after = defaults_of(db), work(db), defaults_of(db)
+        return made, [base for base in {*before, *after} if fingerprint(before.get(base)) != fingerprint(after.get(base))]
+
+    made, others = store.write(both)
+    for base in others:
+        ids = judged_of(store.read, base)
+        for start in range(0, len(ids), AT_ONCE):
+            store.write(partial(settle, ids=ids[start : start + AT_ONCE], at=now()))
+    return made
+
+
+def fingerprint(checkpoint: Checkpoint | None) -> str:
+    """Of a checkpoint, if there is one."""
+    return checkpoint.fingerprint if checkpoint else ""
 
 
 def bases(db: Database, base: str | None, name: str | None) -> dict[str, Checkpoint]:
@@ -241,5 +283,6 @@ def keep(store: Store, blobs: Blobs, asked: Asked, judged: Judged, held: Lease |
     finally:
         for writer in writers:
             writer.discard()
-    drop(store, blobs, done[1] if done else names)
+    with contextlib.suppress(RegistryError):  # the verdict is kept; bytes that stay are swept at the next start
+        drop(store, blobs, done[1] if done else names)
     return done[0] if done else None

@@ -145,7 +145,7 @@ def picture_problems(store: Store, blobs: Blobs, repair: bool) -> Iterator[Probl
 
 PICTURES = (
     (present_previews, lose_preview, "it comes back when the one it was made from changes"),
-    (present_renders, lose_render, "it comes back with the next verdict"),
+    (present_renders, lose_render, "it is drawn again when the same is asked again"),
 )
 
 

@@ -11,7 +11,7 @@ from ..downloads import PRIVATE, as_json, departure
 from ..errors import AmbiguousReference, BadParameter, BodyTooLarge, Gone, StorageFull, UnknownReference
 from ..problems import BadRequest, NotJson, TooSlow
 from ..render_errors import CannotRender, NoCheckpoint, UnknownCheckpoint, UnknownValidation
-from ..validations import LONGEST, PROMPT, PROMPTS, Validation, Wanted, ask, one
+from ..validations import LONGEST, PROMPT, PROMPTS, TIMES, Validation, Wanted, ask, one
 from ..verdicts import PROFILES, SHEETS, KeptVerdict
 from .call import Service, base_url, json_body, reading, service_of, writing
 from .operation import Answer, Call, Operation, Parameter, serves
@@ -29,7 +29,7 @@ PROPERTIES: dict[str, Any] = {
     "profile": {**TEXT, "enum": [*PROFILES], "default": "standard"},
     "sheets": {"type": "array", "items": {**TEXT, "enum": [*SHEETS]}, "description": "Pictures beside those of the verdict."},
     "prompts": {"type": "array", "items": {**TEXT, "maxLength": LONGEST, "pattern": PROMPT}, "maxItems": PROMPTS,
-                "description": "Prompts of your own for the sheet `prompts`, with {T} where the embedding is to stand."},
+                "description": f"Prompts of your own for the sheet `prompts`, with {{T}} where the embedding is to stand, at most {TIMES} times."},
 }  # fmt: skip
 
 ASK = Operation(

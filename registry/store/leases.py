@@ -151,7 +151,7 @@ def lapsed(db: Database, kind: str, dead: Collection[str], at: str) -> list[list
 
 
 def broken_off(db: Database, held: Sequence[Lease], at: str) -> Lease | None:
-    """These were in one worker's hands when it broke off: they wait again, to be tried in smaller groups.
+    """These were in one worker's hands when it broke off: they wait again, its name still on them, to be tried in smaller groups.
 
     The one that was alone, and not for the first time, is returned: it is still held, and the caller's to end.
     """
@@ -160,7 +160,7 @@ def broken_off(db: Database, held: Sequence[Lease], at: str) -> Lease | None:
     if len(still) == 1 and still[0].crowd == FOR_GOOD:
         return still[0]
     db.conn.executemany(
-        "UPDATE jobs SET state = 'waiting', leased_by = NULL, leased_until = NULL, crowd = ?, changed = ? WHERE id = ?",
+        "UPDATE jobs SET state = 'waiting', leased_until = NULL, crowd = ?, changed = ? WHERE id = ?",
         [(len(still), at, each.id) for each in still],
     )
     return None
@@ -173,4 +173,11 @@ def done_by(db: Database, kind: str, beginning: str, since: str) -> int:
         " AND leased_by BETWEEN ? AND ?"
     )
     count: int = db.execute(sql, (kind, since, beginning, f"{beginning}~")).fetchone()[0]
+    return count
+
+
+def halved(db: Database, kind: str, since: str) -> int:
+    """How many jobs wait to be tried in smaller groups than before, because one broke off since then."""
+    sql = "SELECT count(*) FROM jobs WHERE kind = ? AND state = 'waiting' AND crowd > ? AND leased_by IS NOT NULL AND changed >= ?"
+    count: int = db.execute(sql, (kind, FOR_GOOD, since)).fetchone()[0]
     return count

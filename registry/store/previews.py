@@ -82,7 +82,7 @@ def present_renders(db: Database) -> list[tuple[str, str]]:
     """The sha256 of every picture of a verdict, each once, and whose it is."""
     sql = (
         "SELECT r.sha256, 'of the test render of ' || min(e.name) FROM renders r JOIN verdicts v ON v.id = r.verdict_id"
-        " JOIN embeddings e ON e.id = v.embedding_id GROUP BY r.sha256 ORDER BY r.sha256"
+        " JOIN embeddings e ON e.id = v.embedding_id WHERE r.sha256 <> '' GROUP BY r.sha256 ORDER BY r.sha256"
     )
     return db.execute(sql).fetchall()
 
@@ -90,15 +90,15 @@ def present_renders(db: Database) -> list[tuple[str, str]]:
 def forget_verdicts(db: Database, embedding_id: int) -> list[str]:
     """Take away the verdicts on an embedding with their pictures; the sha256 of their bytes."""
     sql = "DELETE FROM renders WHERE verdict_id IN (SELECT id FROM verdicts WHERE embedding_id = ?) RETURNING sha256"
-    lost = [sha256 for (sha256,) in db.execute(sql, (embedding_id,)).fetchall()]
+    lost = [sha256 for (sha256,) in db.execute(sql, (embedding_id,)).fetchall() if sha256]
     db.execute("DELETE FROM verdicts WHERE embedding_id = ?", (embedding_id,))
     db.execute("UPDATE embeddings SET verdict = NULL WHERE id = ?", (embedding_id,))
     return lost
 
 
 def lose_render(db: Database, sha256: str) -> None:
-    """Take away every row of a verdict's picture whose bytes are lost; the verdict stays."""
-    db.execute("DELETE FROM renders WHERE sha256 = ?", (sha256,))
+    """A verdict's picture whose bytes are lost is shown no more; the verdict stays, and the picture's place, so that the loss is known."""
+    db.execute("UPDATE renders SET sha256 = '', size = 0 WHERE sha256 = ?", (sha256,))
 
 
 def unnamed(db: Database, candidates: Iterable[str]) -> list[str]:

@@ -62,7 +62,7 @@ def keep_verdict(db: Database, asked: Asked, verdict: Verdict, renders: Sequence
     settle(db, [id_], at)
     kept = verdict_by_key(db, asked.key)
     assert kept is not None
-    return kept, unnamed(db, dict.fromkeys(sha256 for (sha256,) in old))
+    return kept, unnamed(db, dict.fromkeys(sha256 for (sha256,) in old if sha256))
 
 
 def settle(db: Database, ids: Iterable[int], at: str) -> None:
@@ -71,15 +71,23 @@ def settle(db: Database, ids: Iterable[int], at: str) -> None:
     One that says `error` says nothing of the embedding, so it is shown only where there is no other.
     """
     defaults = {base: checkpoint.fingerprint for base, checkpoint in defaults_of(db).items()}
-    wanted = list(ids)
-    for id_ in wanted:
+    changed: list[int] = []
+    for id_ in ids:
         (base,) = db.execute("SELECT base FROM embeddings WHERE id = ?", (id_,)).fetchone()
         row = db.execute(
             "SELECT state FROM verdicts WHERE embedding_id = ? ORDER BY state = 'error', fingerprint = ? DESC, made DESC, id DESC LIMIT 1",
             (id_, defaults.get(base, "")),
         ).fetchone()
-        db.execute("UPDATE embeddings SET verdict = ? WHERE id = ?", (row[0] if row else None, id_))
-    refresh(db, wanted, at)
+        state = row[0] if row else None
+        if db.execute("UPDATE embeddings SET verdict = ? WHERE id = ? AND verdict IS NOT ? RETURNING id", (state, id_, state)).fetchall():
+            changed.append(id_)
+    refresh(db, changed, at)
+
+
+def judged_of(db: Database, base: str) -> list[int]:
+    """The embeddings of a base that have verdicts."""
+    sql = "SELECT DISTINCT e.id FROM verdicts v JOIN embeddings e ON e.id = v.embedding_id WHERE e.base = ? ORDER BY e.id"
+    return [id_ for (id_,) in db.execute(sql, (base,))]
 
 
 def base_of(db: Database, embedding_id: int) -> str | None:
@@ -103,6 +111,11 @@ def verdict_by_key(db: Database, key: str) -> KeptVerdict | None:
     return kept(db, row) if row else None
 
 
+def is_whole(db: Database, verdict: KeptVerdict) -> bool:
+    """Are all pictures of a verdict here? See `lose_render`."""
+    return db.execute("SELECT 1 FROM renders WHERE verdict_id = ? AND sha256 = ''", (verdict.id,)).fetchone() is None
+
+
 def verdicts_of(db: Database, embedding_id: int) -> list[KeptVerdict]:
     """All verdicts on an embedding, the latest first."""
     sql = f"SELECT {FIELDS} FROM verdicts v JOIN embeddings e ON e.id = v.embedding_id WHERE e.id = ? ORDER BY v.made DESC, v.id DESC"  # noqa: S608  # ours
@@ -112,7 +125,7 @@ def verdicts_of(db: Database, embedding_id: int) -> list[KeptVerdict]:
 def kept(db: Database, row: Sequence[Any]) -> KeptVerdict:
     """A row of FIELDS with its pictures."""
     id_, key, digest, made, body = row
-    renders = db.execute("SELECT sha256, size, cell FROM renders WHERE verdict_id = ? ORDER BY place", (id_,))
+    renders = db.execute("SELECT sha256, size, cell FROM renders WHERE verdict_id = ? AND sha256 <> '' ORDER BY place", (id_,))
     return KeptVerdict(id=id_, key=key, digest=f"emb:{digest}", made=made, verdict=msgspec.json.decode(body, type=Verdict),
                        renders=tuple(render(each) for each in renders))  # fmt: skip
 

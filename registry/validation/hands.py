@@ -38,16 +38,22 @@ class Hands:
         self.store, self.blobs, self.presence, self.only = store, blobs, presence, only
         self.ended: Callable[[Lease, Kept], None] = lambda held, kept: None  # hears of those that end because they broke off
 
-    def take(self, loaded: str, since: str, most: int) -> list[Lease] | None:
-        """The next jobs, as many of one batch as may be done together; `loaded` is a checkpoint, `since` when. None: try again later."""
+    def take(self, loaded: str, since: str, most: int, *, without: Collection[str] = ()) -> list[Lease] | None:
+        """The next jobs, as many of one batch as may be done together; `loaded` is a checkpoint, `since` when. None: try again later.
+
+        Jobs for the checkpoints `without` are left to others.
+        """
+
+        def waiting(db: Database) -> list[Group]:
+            return [group for group in groups(db, KIND, self.only) if group.batch.partition(":")[0] not in without]
 
         def work(db: Database) -> list[Lease]:
-            group = chosen(groups(db, KIND, self.only), loaded, since, now(-PATIENCE))
+            group = chosen(waiting(db), loaded, since, now(-PATIENCE))
             return lease(db, group, KIND, self.presence.name, most, at=now(), until=now(LEASE), only=self.only) if group else []
 
         with contextlib.suppress(Busy):
             self.reclaim()
-            return self.store.write(work) if groups(self.store.read, KIND, self.only) else []
+            return self.store.write(work) if waiting(self.store.read) else []
         return None
 
     def others(self) -> bool:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from ..store import Store
-from ..store.leases import done_by
+from ..store.leases import done_by, halved
 from ..times import now
 from ..validations import KIND
 from .worker import AGAIN, STOPPED, SUPERVISOR, say
 
-TRIES = 5             # processes in a row that broke off before they had ended a single job
+TRIES = 5             # processes in a row that broke off without any progress: then it is not the jobs' fault
 PAUSES = (1.0, 60.0)  # seconds before the next process, doubled each time: the first and the longest
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,7 +28,7 @@ def supervise(home: str, options: Sequence[str], *, command: Sequence[str] = (),
     One that could not run at all, was stopped, or had nothing more to do ends it; so do TRIES in a row without any progress.
     """
     start = command or (sys.executable, "-m", "embconv.cli", "worker", "--no-restart", "--home", home, *options)
-    fruitless, children = 0, Children(start)
+    fruitless, before, children = 0, 0, Children(start)
     with children.heard():
         while True:
             began = now()
@@ -37,10 +37,11 @@ def supervise(home: str, options: Sequence[str], *, command: Sequence[str] = (),
                 return children.code
             if code >= 0 and code != AGAIN:
                 return code
-            fruitless = 0 if done_in(home, pid, began) else fruitless + 1
+            fruitless = 0 if progress(home, (before, pid), began) else fruitless + 1
+            before = pid
             how = "its device broke off" if code == AGAIN else f"signal {-code}"
             if fruitless == TRIES:
-                say(f"The worker ended ({how}), {TRIES} times in a row without ending a job. What waits stays in the queue.")
+                say(f"The worker ended ({how}), {TRIES} times in a row without any progress. What waits stays in the queue.")
                 return 1
             pause = min(pauses[0] * 2 ** max(0, fruitless - 1), pauses[1])
             say(f"The worker ended ({how}); another begins in {pause:.0f} s.")
@@ -48,10 +49,15 @@ def supervise(home: str, options: Sequence[str], *, command: Sequence[str] = (),
                 return children.code
 
 
-def done_in(home: str, pid: int, since: str) -> int:
-    """How many jobs a process has ended."""
+def progress(home: str, pids: Sequence[int], since: str) -> bool:
+    """Have these processes ended jobs, or is what is at fault looked for among fewer than before?
+
+    What one was killed with is ended by the next, which finds its lease. A device that always breaks off makes no progress once each
+    job is tried alone, and that is before any of them is blamed.
+    """
     with Store(home) as store:
-        return done_by(store.read, KIND, f"{pid}-", since)
+        db = store.read
+        return any(done_by(db, KIND, f"{pid}-", since) for pid in pids) or halved(db, KIND, since) > 0
 
 
 class Children:

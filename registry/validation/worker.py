@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ from embconv.converters.display import printable
 
 from ..blobs import Blobs
 from ..ingest import sweep
-from ..render_errors import DeviceFailed, DeviceFull, UnknownCheckpoint
+from ..render_errors import BadCheckpoint, DeviceFailed, DeviceFull, UnknownCheckpoint
 from ..store import Store
 from ..store.checkpoints import calibration_of, checkpoints
 from ..store.leases import Lease
@@ -39,6 +40,7 @@ SUPERVISOR = "EMBCONV_SUPERVISOR"  # environment: the number of the process that
 AT_ONCE = 128  # jobs of a lease: a GPU is full until the last of them
 TRIES = 3      # of what may go better another time
 EVERY = 1.0    # seconds between looks for work
+FULL = 600.0   # seconds that a checkpoint is left alone which did not fit into the device's memory
 
 Heard = Callable[[str, KeptVerdict | EmbconvError], None]  # digest, and what its job came to
 
@@ -67,19 +69,26 @@ class Worker:
     def __init__(self, hands: Hands, tools: Tools, stop: Stop, *, heard: Heard | None = None, say: Callable[[str], None] = say) -> None:
         self.hands, self.tools, self.stop, self.say = hands, tools, stop, say
         self.loaded = NOTHING
+        self.too_large: dict[str, tuple[float, DeviceFull]] = {}  # checkpoint -> until when it is left alone, and why
         self.states: Counter[str] = Counter()  # of the batch
         self._heard = heard
         hands.ended = self.ended
 
     def work(self, *, once: bool) -> None:
-        """Batch after batch; `once`: until nothing waits and nobody has any of it. Raises Ended, DeviceFailed, and what the disk does."""
+        """Batch after batch; `once`: until nothing waits and nobody has any of it. Raises Ended, DeviceFailed, and what the disk does.
+
+        A checkpoint that does not fit keeps no other waiting; `once` raises DeviceFull when nothing else is left to be done.
+        """
         try:
             while True:
                 self.stop.check()
-                held = self.hands.take(self.loaded.fingerprint, self.loaded.since, AT_ONCE)
+                left = {each for each, (until, _) in self.too_large.items() if until > time.monotonic()}
+                held = self.hands.take(self.loaded.fingerprint, self.loaded.since, AT_ONCE, without=left)
                 if held:
                     self.batch(held)
                 elif once and held is not None and not self.hands.others():
+                    for _, full in self.too_large.values():
+                        raise full
                     return
                 else:
                     self.stop.sleep(EVERY)
@@ -109,8 +118,11 @@ class Worker:
             self.loaded = NOTHING  # two may not fit
             try:
                 self.loaded = self.load(what.fingerprint, str(what.summary.get("name")))
-            except (DeviceFailed, DeviceFull):
+            except DeviceFailed:
                 raise
+            except DeviceFull as exc:
+                self.leave(held, what.fingerprint, exc)
+                return None
             except EmbconvError as exc:
                 failed = self.hands.fail_all(held, what.fingerprint, exc)
                 self.states["failed"] += len(held)
@@ -120,11 +132,22 @@ class Worker:
                 return None
         return self.loaded.model
 
+    def leave(self, held: Sequence[Lease], fingerprint: str, full: DeviceFull) -> None:
+        """Leave the jobs of a checkpoint that does not fit to workers with more memory, or to ourselves later."""
+        full.__traceback__ = full.__cause__ = full.__context__ = None  # they hold what was loaded of it
+        self.too_large[fingerprint] = time.monotonic() + FULL, full
+        self.hands.back([each.id for each in held])
+        self.states["given back"] += len(held)
+        self.say(f"{full.says} [{full.code}] What wants it waits; it is tried again in {FULL / 60:.0f} minutes.")
+
     def load(self, fingerprint: str, name: str) -> Loaded:
         """A checkpoint of the registry into memory."""
         known = checkpoints(self.hands.store.read)
-        found = next((each for each in known if each.fingerprint == fingerprint), None)
+        same = sorted((each for each in known if each.fingerprint == fingerprint), key=lambda each: not os.path.exists(each.path))
+        found = next(iter(same), None)
         if found is None:
+            for each in (each for each in known if each.name == name):
+                raise BadCheckpoint(each.path, f"stands for {name} now, another checkpoint than was asked for", "Ask again.")
             raise UnknownCheckpoint(name, [each.name for each in known])
         with self.stop.at_once():
             try:

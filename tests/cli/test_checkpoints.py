@@ -14,6 +14,13 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
+import judged
+
+from embconv.registry.blobs import Blobs
+from embconv.registry.store import Store
+from embconv.registry.store.checkpoints import checkpoint_of
+from embconv.registry.validations import Wanted, keep, question
+
 from .conftest import ROOT, Said
 
 Run = Callable[..., Said]
@@ -43,6 +50,24 @@ def test_a_checkpoint_is_added_listed_and_forgotten(embconv: Run, tiny: Path) ->
     assert embconv("checkpoints", "remove", "sd1").lines == ["removed: sd1"]
     assert [each["name"] for each in embconv("checkpoints", "list", "--nl").documents] == ["second"]
     assert (tiny / "sd1" / "model_index.json").exists()
+
+
+def test_embeddings_show_the_verdict_of_what_is_the_default_then(embconv: Run, tiny: Path, home: Path) -> None:
+    blobs, verdicts = Blobs(str(home)), {"first": "pass", "second": "weak"}
+    shutil.copytree(tiny / "sd1", "second")
+    (Path("second") / "unet" / "config.json").write_text((tiny / "sd1" / "unet" / "config.json").read_text() + "\n")
+    for name, path in (("first", tiny / "sd1"), ("second", Path("second"))):
+        assert embconv("checkpoints", "add", path, "--name", name).code == 0
+    with Store(str(home)) as store:
+        judged.fill(store, blobs, "a")
+        for name, state in verdicts.items():
+            asked = question(store.read, "a", Wanted(checkpoint=name))
+            keep(store, blobs, asked, judged.judged(checkpoint_of(store.read, name), asked.protocol, asked.digest, state))
+    assert embconv("search", "--verdict", "pass", "-q").lines != []
+    assert embconv("checkpoints", "remove", "first").code == 0
+    assert embconv("show", "a", "--json").document["verdict"] == "weak"
+    assert embconv("checkpoints", "add", tiny / "sd1", "--name", "second", "--force").code == 0
+    assert embconv("show", "a", "--json").document["verdict"] == "pass"
 
 
 def test_a_name_is_taken_once_and_by_force_again(embconv: Run, tiny: Path) -> None:

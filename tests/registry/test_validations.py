@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 from judged import checkpoint, fill, judged, know, verdict, webp
+from msgspec.structs import replace
 from stored import a1111
 
 from embconv.registry.backup import backup
 from embconv.registry.blobs import Blobs
 from embconv.registry.columns import Columns
-from embconv.registry.errors import BadParameter, Gone, UnknownReference
+from embconv.registry.errors import BadParameter, Busy, Gone, UnknownReference
 from embconv.registry.export import previews_in
 from embconv.registry.ingest import ingest, sweep, take_away
 from embconv.registry.model import Entry
@@ -24,7 +25,7 @@ from embconv.registry.query import query_of
 from embconv.registry.render_errors import CannotRender, NoCheckpoint, UnknownCheckpoint, UnknownRender, UnknownValidation
 from embconv.registry.search import search
 from embconv.registry.store import Store, document, rebuilt, resolve
-from embconv.registry.store.checkpoints import drop_checkpoint
+from embconv.registry.store.checkpoints import drop_checkpoint, put_checkpoint
 from embconv.registry.store.leases import (
     Lease,
     broken_off,
@@ -40,7 +41,7 @@ from embconv.registry.store.leases import (
 )
 from embconv.registry.store.validations import Asked, render_by_id, verdicts_of
 from embconv.registry.times import now
-from embconv.registry.validations import KIND, Validation, Wanted, ask, checked, keep, one, pending, picture, question
+from embconv.registry.validations import KIND, Validation, Wanted, ask, changing, checked, enqueue, keep, one, pending, picture, question
 from embconv.registry.verdicts import KeptVerdict
 from embconv.registry.verify import verify
 
@@ -117,6 +118,16 @@ def test_a_known_answer_is_the_answer(known: Store, blobs: Blobs, named: Any) ->
     assert groups(known.read, KIND) == []
 
 
+def test_what_was_answered_while_it_was_asked_is_no_job(known: Store, blobs: Blobs, named: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps a verdict after somebody looked for it, and before the job is written down."""
+    (digest,) = named("a")
+    asked, verdict = question(known.read, "a", Wanted()), kept(known, blobs, "a")
+    assert known.write(lambda db: enqueue(db, asked, now())) == verdict
+    monkeypatch.setattr("embconv.registry.validations.unjudged", lambda *_: [digest])
+    assert pending(known, Wanted(), base="sd1") == []
+    assert groups(known.read, KIND) == []
+
+
 def test_what_ended_in_an_error_may_be_asked_again(known: Store, blobs: Blobs, named: Any) -> None:
     named("a")
     kept(known, blobs, "a", state="error")
@@ -132,7 +143,7 @@ def test_sheets_are_asked_for_in_one_order() -> None:
     ("ref", "wanted", "error"),
     [("b", Wanted(), UnknownReference), ("a", Wanted(checkpoint="fiften"), UnknownCheckpoint), ("a", Wanted(profile="fast"), BadParameter),
      ("a", Wanted(sheets=("colours",)), BadParameter), ("a", Wanted(prompts=("no place",)), BadParameter), ("two", Wanted(), NoCheckpoint),
-     ("a", Wanted(prompts=("{T}\n",)), BadParameter), ("a", Wanted(prompts=tuple(f"{{T}} {n}" for n in range(9))), BadParameter)],
+     ("a", Wanted(prompts=("{T}" * 5,)), BadParameter), ("a", Wanted(prompts=("{T}\n",)), BadParameter), ("a", Wanted(prompts=tuple(f"{{T}} {n}" for n in range(9))), BadParameter)],
 )  # fmt: skip
 def test_a_question_without_a_meaning_is_refused(store: Store, blobs: Blobs, ref: str, wanted: Wanted, error: type[Exception]) -> None:
     know(store, FIFTEEN)
@@ -221,6 +232,23 @@ def test_the_default_checkpoint_has_the_say(known: Store, blobs: Blobs, named: A
     assert entry(known, "a").verdict == "no_effect"
 
 
+def test_another_default_checkpoint_has_the_say_at_once(known: Store, blobs: Blobs, named: Any) -> None:
+    named("a", "b")
+    kept(known, blobs, "a", state="pass")
+    kept(known, blobs, "a", Wanted(checkpoint="other"), state="weak")
+    kept(known, blobs, "b", state="broken")
+    before = entry(known, "b").changed
+    changing(known, lambda db: drop_checkpoint(db, "fifteen"))
+    assert (entry(known, "a").verdict, entry(known, "b").verdict) == ("weak", "broken")
+    assert (found(known, verdict="weak"), found(known, verdict="pass")) == ({"a"}, set())
+    assert entry(known, "b").changed == before
+    changing(known, lambda db: put_checkpoint(db, FIFTEEN))
+    assert entry(known, "a").verdict == "pass"
+    changing(known, lambda db: put_checkpoint(db, replace(FIFTEEN, fingerprint=OTHER.fingerprint)))
+    assert entry(known, "a").verdict == "weak"
+    assert verify(known, blobs).problems == ()
+
+
 def test_an_error_says_nothing_where_there_is_a_verdict(known: Store, blobs: Blobs, named: Any) -> None:
     named("a")
     kept(known, blobs, "a", state="error")
@@ -236,6 +264,20 @@ def test_the_same_question_has_one_answer_and_the_old_pictures_go(known: Store, 
     assert verdicts_of(known.read, resolve(known.read, "a")) == [new]
     assert (new.id, new.renders[0], new.verdict.state) == (old.id, old.renders[0], "broken")
     assert [blobs.has(each.id) for each in (*old.renders, *new.renders)] == [True, False, True, True]
+
+
+def test_a_verdict_is_kept_though_old_bytes_cannot_be_dropped(known: Store, blobs: Blobs, named: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any) -> None:
+        raise Busy
+
+    named("a")
+    kept(known, blobs, "a", drawn="first")
+    with monkeypatch.context() as patched:
+        patched.setattr("embconv.registry.validations.drop", busy)
+        new = kept(known, blobs, "a", drawn="second")
+    assert verdicts_of(known.read, resolve(known.read, "a")) == [new]
+    sweep(known, blobs)
+    assert len(list(blobs.all())) == 1 + 2
 
 
 def test_several_verdicts_come_latest_first_with_their_pictures(known: Store, blobs: Blobs, named: Any) -> None:
@@ -304,7 +346,7 @@ def test_a_backup_has_pictures_of_verdicts(known: Store, blobs: Blobs, named: An
 
 
 @pytest.mark.parametrize(("harm", "kind"), [(lambda path: path.unlink(), "missing"), (lambda path: path.write_bytes(b"no"), "rotten")])
-def test_a_lost_picture_is_found_and_forgotten(known: Store, blobs: Blobs, named: Any, harm: Callable[[Path], object], kind: str) -> None:
+def test_a_lost_picture_is_found_and_forgotten(known: Store, blobs: Blobs, named: Any, harm: Callable[[Path], object], kind: str, tmp_path: Path) -> None:
     named("a")
     lost = kept(known, blobs, "a").renders[1].id
     harm(Path(blobs.path(lost)))
@@ -313,6 +355,14 @@ def test_a_lost_picture_is_found_and_forgotten(known: Store, blobs: Blobs, named
     (verdict,) = verdicts_of(known.read, resolve(known.read, "a"))
     assert [each.cell.kind for each in verdict.renders] == ["baseline"]
     assert verify(known, blobs).problems == ()
+    assert backup(known, blobs, str(tmp_path / "all.zip")).missing == ()
+    assert isinstance(ask(known, "a", Wanted()), Validation)  # and comes back
+    assert ask(known, "a", Wanted()) != kept(known, blobs, "a")
+    assert ask(known, "a", Wanted()).renders[1].id == lost
+    Path(blobs.path(lost)).unlink()
+    verify(known, blobs, repair=True)
+    take_away(known, blobs, resolve(known.read, "a"))
+    assert list(blobs.all()) == []
 
 
 def test_an_export_shows_a_test_render_where_there_is_no_preview(known: Store, blobs: Blobs, named: Any) -> None:

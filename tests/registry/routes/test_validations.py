@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -162,7 +163,9 @@ def test_asking_needs_a_key_elsewhere_and_looking_only_where_it_is_private(home:
             assert client.post("/v1/embeddings/a/validations").status_code == 401
             assert client.post("/v1/embeddings/a/validations", headers={"authorization": f"Bearer {key}"}).status_code == 403
             assert client.get("/v1/embeddings/a/renders").status_code == status
-            assert client.get(f"/v1/renders/{'0' * 64}").status_code == (404 if status == 200 else 401)
+            for path in (f"/v1/renders/{'0' * 64}", "/v1/validations/1", "/v1/validations/1/events"):
+                assert client.get(path).status_code == (404 if status == 200 else 401)
+                assert client.get(path, headers={"authorization": f"Bearer {key}"}).status_code == 404
 
 
 def test_a_validation_that_has_ended_has_one_event(client: Client, filled: list[str], home: str) -> None:
@@ -279,6 +282,30 @@ def test_a_watcher_that_leaves_is_not_waited_for(served: tuple[str, Callable[[],
     began = time.monotonic()
     end()
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a program could handle")
+def test_a_watcher_that_stays_does_not_hold_the_end_of_the_server_up(served: tuple[str, Callable[[], set[str]]]) -> None:
+    url, end = served
+    number = httpx.post(f"{url}/v1/embeddings/a/validations").json()["id"]
+    began = threading.Event()
+    watchers = [threading.Thread(target=leaving, args=(f"{url}/v1/validations/{number}/events", began)) for _ in range(3)]
+    for each in watchers:
+        each.start()
+    assert began.wait(20)
+    time.sleep(0.5)
+    start = time.monotonic()
+    end()
+    assert time.monotonic() - start < 10
+    for each in watchers:
+        each.join(10)
+
+
+def leaving(url: str, began: threading.Event) -> None:
+    """Watch until the server ends."""
+    with contextlib.suppress(httpx.HTTPError), httpx.stream("GET", url, timeout=60) as answer:
+        for _ in answer.iter_text():
+            began.set()
 
 
 def test_leasing_needs_no_torch(home: str, filled: list[str]) -> None:

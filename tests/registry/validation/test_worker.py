@@ -226,6 +226,27 @@ def test_a_checkpoint_that_was_forgotten_fails_its_jobs(known: Store, blobs: Blo
     assert failed.code == "unknown_checkpoint"
 
 
+def test_a_checkpoint_that_was_replaced_fails_its_jobs_and_says_so(known: Store, blobs: Blobs, work: Any) -> None:
+    fill(known, blobs, "a")
+    (number,) = pending(known, Wanted())
+    know(known, checkpoint("fifteen", fingerprint="f" * 64))
+    tools = Fakes()
+    work(tools)
+    failed = one(known, number).failed
+    assert failed is not None
+    assert (failed.code, failed.hint, tools.loads) == ("bad_checkpoint", "Ask again.", [])
+    assert "stands for fifteen now" in failed.says
+
+
+def test_of_a_checkpoint_with_two_names_the_one_that_is_there_is_loaded(known: Store, blobs: Blobs, work: Any, tmp_path: Path) -> None:
+    know(known, checkpoint("copy", fingerprint=FIFTEEN.fingerprint, path=str(tmp_path)))
+    fill(known, blobs, "a")
+    pending(known, Wanted())
+    tools = Fakes()
+    work(tools)
+    assert (tools.loads, states(known, "a")) == (["copy"], ["pass"])
+
+
 def test_a_verdict_that_may_come_out_otherwise_is_tried_three_times(known: Store, blobs: Blobs, work: Any) -> None:
     fill(known, blobs, "a")
     pending(known, Wanted())
@@ -287,6 +308,23 @@ def test_a_model_that_does_not_fit_is_no_jobs_fault(known: Store, blobs: Blobs, 
         with pytest.raises(DeviceFull):
             Worker(Hands(known, blobs, presence), Fakes(), Stop(), say=lambda text: None).work(once=True)
     assert [(each.count, each.crowd) for each in groups(known.read, KIND)] == [(2, 0)]
+
+
+def test_a_model_that_does_not_fit_keeps_no_other_waiting(known: Store, blobs: Blobs, presence: Presence, monkeypatch: pytest.MonkeyPatch) -> None:
+    know(known, checkpoint("huge"))
+    fill(known, blobs, "a", "b")
+    large, small, tools, said = pending(known, Wanted(checkpoint="huge")), pending(known, Wanted()), Fakes(), []
+    worker = Worker(Hands(known, blobs, presence), tools, Stop(), say=said.append)
+    with pytest.raises(DeviceFull):
+        worker.work(once=True)
+    assert tools.loads == ["huge", "fifteen"]
+    assert [one(known, number).state for number in (*large, *small)] == ["waiting", "waiting", "done", "done"]
+    assert "[device_full] What wants it waits; it is tried again in 10 minutes." in said[0]
+    monkeypatch.setattr("embconv.registry.validation.worker.FULL", 0.0)
+    worker.too_large.clear()
+    tools.load = lambda found: found  # type: ignore[method-assign]  # the memory is free again
+    worker.work(once=True)
+    assert [one(known, number).state for number in large] == ["done", "done"]
 
 
 def test_a_judge_that_says_nothing_of_one_ends_in_an_error_for_it(known: Store, blobs: Blobs, work: Any) -> None:
@@ -490,13 +528,35 @@ def test_a_new_process_goes_on_where_one_broke_off(known: Store, blobs: Blobs, h
 
 
 @posix
+@pytest.mark.parametrize("bad", ["device", "kill"])
+def test_many_at_fault_do_not_end_the_worker(known: Store, blobs: Blobs, home: str, tmp_path: Path, bad: str) -> None:
+    """Halving is progress, though one process after the other ends without a verdict."""
+    names = [f"{bad} {place}" if place % 2 == 0 else f"n{place}" for place in range(16)]
+    fill(known, blobs, *names)
+    pending(known, Wanted())
+    code, said = supervised(home, tmp_path / "log", "once", "child")
+    assert code == 0, said
+    assert states(known, *names) == ["error", "pass"] * 8
+
+
+@posix
+def test_a_device_that_always_breaks_off_is_given_up_before_anything_is_blamed(known: Store, blobs: Blobs, home: str, tmp_path: Path) -> None:
+    names = [f"device {place}" for place in range(8)]
+    fill(known, blobs, *names)
+    numbers = pending(known, Wanted())
+    code, said = supervised(home, tmp_path / "log", "once", "child")
+    assert (code, "without any progress" in said) == (1, True)
+    assert {one(known, number).state for number in numbers} == {"waiting"}
+
+
+@posix
 def test_a_worker_that_never_gets_anywhere_is_not_started_for_ever(known: Store, blobs: Blobs, home: str, tmp_path: Path) -> None:
     know(known, checkpoint("huge"))
     fill(known, blobs, "a")
     (number,) = pending(known, Wanted(checkpoint="huge"))
     code, said = supervised(home, tmp_path / "log", "once")
     assert code == 1
-    assert "5 times in a row without ending a job" in said
+    assert "5 times in a row without any progress" in said
     assert one(known, number).state == "waiting"
 
 

@@ -34,12 +34,12 @@ NEGATIVE = re.compile(
 
 def subject(
     embedding: Embedding, digest: str, *, role: str = "unknown", base: str | None = None, name: str = "", hints: Sequence[str] = (),
-    shorthash: str = "",
+    shorthash: str = "", trigger: str = "",
 ) -> Subject:  # fmt: skip
-    """An embedding as it is judged; its base as its widths tell, unless somebody knows better."""
+    """An embedding as it is judged; its base as its widths tell and its trigger as the file does, unless somebody knows better."""
     vectors = {key: np.frombuffer(as_float32(tensor), "<f4").reshape(tensor.shape).astype(np.float32)
                for key, tensor in embedding.vectors.items()}  # fmt: skip
-    trigger = trigger_of(embedding.names)
+    trigger = trigger or trigger_of(embedding.names)
     return Subject(
         digest=digest, name=name or embedding.names.file_stem or trigger, trigger=trigger, vectors=vectors,
         base=base or base_of_embedding(embedding), role=role, hints=tuple(hints), shorthash=shorthash,

@@ -63,8 +63,10 @@ class Torch:
         from .judge import subject
 
         hints = (*entry.tags, *entry.names.get("file_stem", ()))
-        return subject(embedding, entry.digest, role=entry.role, base=entry.base, name=entry.name, hints=hints,
-                       shorthash=file.hashes.get("a1111_shorthash", ""))  # fmt: skip
+        short = file.hashes.get("a1111_shorthash", "")
+        # its own trigger: that of a blob, whose name is a hash, would be the hash
+        return subject(embedding, entry.digest, role=entry.role, base=entry.base, name=entry.name, trigger=entry.trigger, hints=hints,
+                       shorthash=short)  # fmt: skip
 
     def judge(
         self, model: Any, subjects: Sequence[Any], protocol: verdicts.Protocol, calibration: verdicts.Calibration | None

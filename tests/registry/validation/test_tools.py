@@ -45,6 +45,8 @@ def test_a_worker_judges_with_a_checkpoint_of_the_registry(ready: list[int], hom
         assert found.verdict.state in ("pass", "weak", "no_effect")
         assert found.verdict.made_with["torch"]
         assert {each.cell.kind for each in found.renders} >= {"baseline", "test"}
+        assert {each.cell.prompt for each in found.renders if each.cell.kind == "test"} <= {f"a photo of {name}", "a photo of a woman"}
+        assert any(f"a photo of {name}\n" in each.cell.infotext for each in found.renders)
         for each in found.renders:
             with Image.open(blobs.path(each.id)) as picture:
                 assert (picture.format, picture.size) == ("WEBP", (each.cell.width, each.cell.height))

@@ -6,7 +6,6 @@ latents. The softmax has to be there to be looked at, so this is for a few calls
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,14 +25,21 @@ class Watch:
         """Take in a layer's probabilities, (rows * heads, pixels, tokens)."""
         rows, tokens = self._tokens.shape
         mass = torch.einsum("rhpt,rt->rp", attention.float().view(rows, heads, -1, tokens), self._tokens) / heads
-        shrunk = round(math.sqrt(self._size[0] * self._size[1] / mass.shape[1]))
-        shape = -(-self._size[0] // shrunk), -(-self._size[1] // shrunk)
+        shape = halved(self._size, mass.shape[1])
         self._sum += torch.nn.functional.interpolate(mass.view(rows, 1, *shape), self._size, mode="nearest")[:, 0]
         self._layers += 1
 
     def heat(self) -> torch.Tensor:
         """(rows, height, width): the share of a pixel's attention that goes to the watched tokens, mean of all layers and heads."""
         return self._sum / max(1, self._layers)
+
+
+def halved(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """The shape of a layer with so many pixels: UNets halve latents, and of an odd side the larger half stays."""
+    height, width = size
+    while height * width > pixels:
+        height, width = -(-height // 2), -(-width // 2)
+    return height, width
 
 
 class Watching:

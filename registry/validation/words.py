@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .encoders import inner
-from .nearness import percentile_of, readable, spoken
+from .nearness import lengths, percentile_of, readable, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +40,12 @@ def table_of(model: Model, encoder: TextEncoder) -> Table:
     if key not in model.kept:
         weight = inner(encoder).embeddings.token_embedding.weight.detach().float()
         vocabulary = encoder.tokenizer.get_vocab()
-        lengths = weight.norm(dim=1)
-        rows = [(row, token) for token, row in vocabulary.items() if spoken(token) and row < len(lengths) and bool(lengths[row])]
+        sizes = weight.norm(dim=1)
+        rows = [(row, token) for token, row in vocabulary.items() if spoken(token) and row < len(sizes) and bool(sizes[row])]
         rows.sort()
         places = torch.tensor([row for row, _ in rows], device=weight.device)
-        units = weight[places] / lengths[places, None]
-        model.kept[key] = Table(tuple(token for _, token in rows), units, lengths[places])
+        units = weight[places] / sizes[places, None]
+        model.kept[key] = Table(tuple(token for _, token in rows), units, sizes[places])
     found: Table = model.kept[key]
     return found
 
@@ -59,19 +59,19 @@ def nearest(model: Model, vectors: Mapping[str, Floats], top: int = 8) -> Near:
 
 @torch.inference_mode()
 def ranked(table: Table, vectors: Floats, top: int) -> list[list[tuple[str, float]]]:
-    """For each vector the tokens nearest to it."""
-    given = torch.tensor(vectors, dtype=torch.float32, device=table.units.device)
-    lengths = given.norm(dim=1, keepdim=True)
-    cosines = (given / lengths.clamp_min(torch.finfo(torch.float32).tiny)) @ table.units.T
+    """For each vector the tokens nearest to it. The lengths are float64's: in float32 the square of a very long one is infinite."""
+    sizes = lengths(vectors)[:, None]
+    units = np.divide(vectors.astype(np.float64), sizes, out=np.zeros(vectors.shape), where=sizes > 0)
+    cosines = torch.tensor(units, dtype=torch.float32, device=table.units.device) @ table.units.T
     values, places = cosines.topk(min(top, len(table.tokens)), dim=1)
-    return [[(table.tokens[place], value) for place, value in zip(some, near, strict=True)] if length else []
-            for some, near, (length,) in zip(places.tolist(), values.tolist(), lengths.tolist(), strict=True)]  # fmt: skip
+    return [[(table.tokens[place], value) for place, value in zip(some, near, strict=True)] if size else []
+            for some, near, (size,) in zip(places.tolist(), values.tolist(), sizes.tolist(), strict=True)]  # fmt: skip
 
 
 def among_words(model: Model, vectors: Mapping[str, Floats]) -> dict[str, list[float]]:
     """Encoder -> the length of each vector as a percentile among those of the words, 0 to 100."""
     return {
-        encoder.key: percentile_of(np.linalg.norm(vectors[encoder.key], axis=1), table_of(model, encoder).lengths.cpu().numpy())
+        encoder.key: percentile_of(lengths(vectors[encoder.key]), table_of(model, encoder).lengths.cpu().numpy())
         for encoder in model.encoders if encoder.key in vectors
     }  # fmt: skip
 
@@ -95,5 +95,5 @@ def copied(table: Table, row: Floats) -> str | None:
     if not near or near[0][1] < SAME:
         return None
     own: Any = table.lengths[table.tokens.index(near[0][0])]
-    length = float(np.linalg.norm(row))
-    return readable(near[0][0]) if abs(length - float(own)) <= SAME_LENGTH * float(own) else None
+    (size,) = lengths(row[None])
+    return readable(near[0][0]) if abs(size - float(own)) <= SAME_LENGTH * float(own) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from embconv.registry.validation.attention import Watch, watched
+from embconv.registry.validation.attention import Watch, halved, watched
 from embconv.registry.validation.probe import levels, probe
 from embconv.registry.validation.text import Ask, encode
 from embconv.registry.verdicts import protocol_for
@@ -66,6 +68,64 @@ def test_watching_changes_nothing_and_leaves_nothing(model: Models, base: str) -
     (plain,), (watching,) = probe(made, [triple], protocol), probe(made, [triple], protocol, attention=True)
     assert watching.timesteps == pytest.approx(plain.timesteps, rel=1e-4)
     assert made.unet.attn_processors == before
+
+
+def asked(unet: Any, size: tuple[int, int], rows: int = 3) -> tuple[Any, dict[str, Any]]:
+    """A call of a UNet with random words, the same each time."""
+    dice = torch.Generator().manual_seed(0)
+    told = (torch.randn(rows, 4, *size, generator=dice), torch.tensor([900, 500, 20][:rows]),
+            torch.randn(rows, 77, unet.config.cross_attention_dim, generator=dice))  # fmt: skip
+    if unet.config.addition_embed_type is None:
+        return told, {}
+    more = {"text_embeds": torch.randn(rows, 1280, generator=dice), "time_ids": 1000 * torch.rand(rows, 6, generator=dice)}
+    return told, {"added_cond_kwargs": more}
+
+
+@torch.no_grad()
+def apart(unet: Any, size: tuple[int, int], watch: Watch) -> float:
+    """How far the watched prediction is from the plain one, as a share of that; and the plain one comes back."""
+    told, more = asked(unet, size)
+    plain = unet(*told, **more).sample
+    with watched(unet, watch):
+        seen = unet(*told, **more).sample
+    assert torch.equal(unet(*told, **more).sample, plain)
+    return float((seen - plain).norm() / plain.norm())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("base", ["sd1", "sd2", "sd2v", "sdxl"])
+def test_a_watched_unet_predicts_the_same(model: Models, base: str, fused: bool) -> None:
+    unet = copy.deepcopy(model(base).unet)
+    if fused:
+        unet.fuse_qkv_projections()
+    assert apart(unet, (8, 8), Watch(torch.ones(3, 77), (8, 8))) <= 1e-5
+
+
+@pytest.fixture(scope="module")
+def deep() -> Any:
+    """A UNet that halves latents three times, as the published ones of SD 1.x do, with attention at each size."""
+    torch.manual_seed(0)
+    across, back = ("CrossAttnDownBlock2D",) * 3, ("CrossAttnUpBlock2D",) * 3
+    return UNet2DConditionModel(
+        block_out_channels=(4, 4, 8, 8), layers_per_block=1, norm_num_groups=4, cross_attention_dim=16, attention_head_dim=2,
+        down_block_types=(*across, "DownBlock2D"), up_block_types=("UpBlock2D", *back),
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 50), (52, 52), (32, 33), (41, 56), (9, 9)])
+def test_pictures_of_any_size_can_be_watched(deep: Any, size: tuple[int, int]) -> None:
+    watch = Watch(torch.ones(3, 77), size)
+    assert apart(deep, size, watch) <= 1e-5
+    assert torch.allclose(watch.heat(), torch.ones(3, *size), atol=1e-5)
+
+
+def test_the_shape_of_a_layer_is_that_of_its_convolutions() -> None:
+    smaller = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)  # as UNets have it
+    for size in [(height, width) for height in range(8, 72, 3) for width in range(8, 130, 7)]:
+        layer = torch.zeros(1, 1, *size)
+        for _ in range(4):
+            assert halved(size, layer.numel()) == layer.shape[2:]
+            layer = smaller(layer)
 
 
 def test_the_unet_is_as_it_was_after_an_error(model: Models) -> None:

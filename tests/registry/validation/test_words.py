@@ -51,6 +51,18 @@ def test_zeros_are_near_to_nothing(model: Models) -> None:
     assert nearest(model("sd1"), {"clip_l": np.zeros((1, 768), np.float32)}) == {"clip_l": [[]]}
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_length_does_not_change_what_a_vector_is_near_to(model: Models, scale: float) -> None:
+    made, given = model("sdxl"), vectors("sdxl", 3)
+    scaled = {key: rows * np.float32(scale) for key, rows in given.items()}
+    for key, plain in nearest(made, given).items():
+        for one, other in zip(plain, nearest(made, scaled)[key], strict=True):
+            assert [word for word, _ in other] == [word for word, _ in one]
+            assert [cosine for _, cosine in other] == pytest.approx([cosine for _, cosine in one], abs=1.1e-4)  # the last of four digits
+    assert among_words(made, scaled) == {key: [100.0 if scale > 1 else 0.0] * 3 for key in given}
+    assert untrained_copy(made, {key: rows * np.float32(scale) for key, rows in words(made, "cat").items()}) is None
+
+
 def test_lengths_are_told_as_percentiles_of_words(model: Models) -> None:
     made = model("sd1")
     table = made.encoders[0].module.get_input_embeddings().weight.detach().norm(dim=1)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import torch
 
+from ..render_errors import UnsoundCheckpoint
 from .controls import LEANINGS, Wanted, prompts_of
 from .decide import flat
 from .decode import decode
@@ -46,6 +47,8 @@ def read(bench: Bench, trials: Sequence[Trial]) -> None:
         for side in trial.sides:
             test, null, _ = triple(bench, trial, side)
             trial.numbers[side] = of_encoder(test, null, widths)
+            if not isfinite(trial.numbers[side]["encoder"]) and not bool(null.embeds.isfinite().all()):
+                raise UnsoundCheckpoint(bench.model.checkpoint.name, "its text encoder says NaN or infinity")
 
 
 def triple(bench: Bench, trial: Trial, side: str, weight: float = 1.0) -> Triple:
@@ -64,6 +67,8 @@ def predict(bench: Bench, trials: Sequence[Trial], *, attention: bool = True) ->
     places = [(trial, side) for trial in trials for side in trial.sides]
     results = probed(bench, [triple(bench, *place) for place in places], attention=attention)
     for (trial, side), found in zip(places, results, strict=True):
+        if not found.sound:
+            raise UnsoundCheckpoint(bench.model.checkpoint.name, "what its UNet predicts is not finite, in float32 either")
         trial.numbers[side] |= of_probe(found)
         if found.heat is not None and trial.seeds:
             trial.maps[side] = painted(found.heat, ground(bench.model, bench.protocol))

@@ -10,13 +10,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from .. import verdicts
-from ..render_errors import UnsoundCheckpoint
+from ..render_errors import DeviceFull, UnsoundCheckpoint
 from ..times import now
 from ..verdicts import Calibration, Protocol
 from .bench import draw, look, predict, read, unsound
 from .controls import counts_of
 from .decide import SIDES
 from .encoders import inner
+from .engine import device_name_or_type, failures, is_out_of_memory
 from .measure import percentiles, rounded
 from .parts import Subject
 from .trials import Bench, Tally, Trial
@@ -79,7 +80,24 @@ def measured(bench: Bench, words: int, *, drawn: int, seeds: tuple[int, ...], si
 
 
 def run(bench: Bench, trials: Sequence[Trial]) -> None:
-    """Measure some trials; what they took is let go, their numbers stay."""
+    """Measure some trials; where memory runs out, each half of them by itself."""
+    device, told = bench.model.device, bench.protocol
+    try:
+        with failures(device):
+            through(bench, trials)
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        if len(trials) == 1:
+            raise DeviceFull(device_name_or_type(device), told.width, told.height) from exc
+    else:
+        return
+    for half in (trials[: len(trials) // 2], trials[len(trials) // 2 :]):
+        run(bench, half)
+
+
+def through(bench: Bench, trials: Sequence[Trial]) -> None:
+    """Put trials through all layers; what they took is let go, their numbers stay."""
     read(bench, trials)
     predict(bench, trials, attention=False)
     for trial in draw(bench, [trial for trial in trials if trial.seeds]):

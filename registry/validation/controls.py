@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import verdicts
 from .encoders import inner
+from .engine import precise
 from .parts import Conditioning, Model, Order
 from .prompts import SLOT, without
 from .text import Ask, encode, level
@@ -145,5 +146,5 @@ def controls_of(model: Model, protocol: Protocol) -> Controls:
 def mean_of(encoder: Any) -> Floats:
     """The mean of an encoder's vocabulary, (1, width)."""
     table = inner(encoder).embeddings.token_embedding.weight
-    mean: Floats = table.detach().double().mean(dim=0, keepdim=True).float().cpu().numpy()
+    mean: Floats = precise(table.detach()).mean(dim=0, keepdim=True).float().cpu().numpy()
     return mean

@@ -181,6 +181,11 @@ def attempt(room: Room, run: Callable[..., torch.Tensor], some: Sequence[torch.T
     return None
 
 
+def precise(numbers: torch.Tensor) -> torch.Tensor:
+    """The same in float64, on the CPU where the device has none."""
+    return (numbers.cpu() if numbers.device.type == "mps" else numbers).double()
+
+
 def filled(rows: torch.Tensor, count: int) -> torch.Tensor:
     """As many rows as `count`, the missing ones zeros."""
     if rows.shape[0] == count:

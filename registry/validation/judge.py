@@ -9,10 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import verdicts
 from ..errors import RegistryError
-from ..render_errors import UnsoundCheckpoint
+from ..render_errors import BadCheckpoint, UnsoundCheckpoint
 from ..verdicts import Calibration, Judged, Protocol
 from .bench import draw, look, predict, read, strengthen, unsound
 from .decide import Decision, fault, settled
+from .encoders import most_skipped
 from .engine import failures, made_with
 from .parts import Model, Subject
 from .rulings import Court, case, concluded, exhibits, failure, unfit, verdict
@@ -37,6 +38,7 @@ def judge(
 
     `heard` is told how many pictures are drawn and how many were asked for. DeviceFailed and DeviceFull rise.
     """
+    must_reach(model, protocol)
     bench = Bench(model, protocol, rows, compiled, Tally(heard) if heard else Tally())
     court = Court(bench, fitting(calibration, model, protocol), made_with(model))
     numbered = enumerate(subjects)
@@ -46,6 +48,14 @@ def judge(
             if not window:
                 return
             yield from of_window(court, window, pool)
+
+
+def must_reach(model: Model, protocol: Protocol) -> None:
+    """BadCheckpoint where its text encoders have not the layer that is asked for."""
+    most = most_skipped(model)
+    if protocol.clip_skip > most:
+        why = f"has too few layers in its text encoders for --clip-skip {protocol.clip_skip + 1}"
+        raise BadCheckpoint(model.checkpoint.path or model.checkpoint.name, why, f"Choose 1 to {most + 1}.")
 
 
 def fitting(calibration: Calibration | None, model: Model, protocol: Protocol) -> Calibration | None:
@@ -119,9 +129,9 @@ def attempted(bench: Bench, layer: Layer, trials: Sequence[Trial]) -> dict[Trial
     try:
         with failures(bench.model.device):
             layer(bench, trials)
-    except RegistryError:
-        raise
-    except Exception as exc:  # noqa: BLE001  # whatever it is, it is not the others'
+    except Exception as exc:  # whatever it is, it is not the others'
+        if isinstance(exc, RegistryError) and not isinstance(exc, UnsoundCheckpoint):
+            raise
         if len(trials) == 1:
             return {trials[0]: exc}
         middle = len(trials) // 2

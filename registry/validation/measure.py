@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .decode import webp
+from .engine import precise
 
 if TYPE_CHECKING:
     from .parts import Conditioning, Floats
@@ -174,9 +175,9 @@ def appearance(seen: Sequence[Looks]) -> dict[str, float]:
 
 def of_encoder(test: Conditioning, null: Conditioning, widths: Mapping[str, int]) -> dict[str, Any]:
     """The numbers of the encoder layer; only `encoder`, infinite, where it is broken. `widths` in the order of the context."""
-    own, other, sizes = test.embeds.double(), null.embeds.double(), list(widths.values())
+    own, other, sizes = precise(test.embeds), precise(null.embeds), list(widths.values())
     places = sorted({place for slots in test.slots.values() for place in slots})
-    pooled = own.new_ones(()) if test.pooled is None else test.pooled.double()
+    pooled = own.new_ones(()) if test.pooled is None else precise(test.pooled)
     away, long = ([part.norm() for part in torch.split(each, sizes, dim=1)] for each in (own - other, other))
     peaks = [each[places].norm(dim=1).max() for each in (own, other)] if places else []
     found = torch.stack([own.isfinite().all() & pooled.isfinite().all(), *away, *long, *peaks]).tolist()  # one wait for the device

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,14 +36,16 @@ SCENE_SEED = 1
 
 @dataclass(frozen=True)
 class Probe:
-    """`effect` is the mean over `timesteps` of |e(test) - e(null)| / |e(null) - e(other)|, e being what the UNet predicts.
+    """`effect` is the mean over `timesteps` of |e(test) - e(null)| / |e(null) - e(other)|, e being what the UNet predicts and | | the
+    Euclidean length of all its numbers: a share without unit, 0 of what changes nothing.
 
     `attention`: the share of the UNet's attention that the embedding gets, by the share that nothing gets in its place. `heat`: where in
-    the picture, (height, width) of latents, as multiples of its mean.
+    the picture, (height, width) of latents, as multiples of its mean. `sound`: what it is compared with is finite.
     """
 
     effect: float
     timesteps: dict[int, float]
+    sound: bool = True
     attention: float | None = None
     heat: Floats | None = None
 
@@ -86,17 +89,19 @@ def of_triple(triple: Triple, timesteps: Sequence[int], found: dict[tuple[int, i
     """The numbers of one."""
     test, null, other = (id(each) for each in triple)
     effects: dict[int, float] = {}
+    sound = True
     for time in timesteps:
         with_it, nothing, beside = (found[time, key].predicted for key in (test, null, other))
         whole = float((nothing - beside).norm())
         effects[time] = float((with_it - nothing).norm()) / whole if whole else 0.0
+        sound = sound and isfinite(whole)
     watched = [(found[time, test].heat, found[time, null].heat) for time in timesteps]
     heats = [(one, two) for one, two in watched if one is not None and two is not None]
     mine, nothings = (torch.stack(each).mean(0) for each in zip(*heats, strict=True)) if heats else (None, None)
     share = float(mine.mean()) if mine is not None else 0.0
     usual = float(nothings.mean()) if nothings is not None else 0.0
     return Probe(
-        effect=float(np.mean(list(effects.values()))), timesteps=effects,
+        effect=float(np.mean(list(effects.values()))), timesteps=effects, sound=sound,
         attention=share / usual if usual else None, heat=(mine / share).numpy() if mine is not None and share else None,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from embconv.converters import Finding
 from embconv.converters.display import printable, quoted
 
+from ..render_errors import UnsoundCheckpoint
 from ..verdicts import Calibration, Cell, Judged, Picture, Verdict, protocol_summary, summary_of
 from .calibrate import quick
 from .controls import prompts_of
@@ -22,7 +23,6 @@ from .subjects import declared, hinted
 from .trials import Bench, Trial, of_cell, wanted
 
 if TYPE_CHECKING:
-    from ..render_errors import UnsoundCheckpoint
     from .controls import Prompt
     from .measure import Shot
     from .parts import Floats
@@ -69,6 +69,8 @@ def concluded(court: Court, trial: Trial, pictures: Sequence[Picture] = ()) -> J
 
 def failure(court: Court, trial: Trial, exc: Exception) -> Judged:
     """The verdict on what could not be judged; another time it may be."""
+    if isinstance(exc, UnsoundCheckpoint):
+        return unfit(court, trial, exc)
     because = f"It could not be judged: {type(exc).__name__}: {printable(str(exc))}"
     return verdict(court, trial, Decision(state="error", because=because, role=declared(trial.subject)), retry=True)
 

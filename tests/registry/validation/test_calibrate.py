@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from embconv.registry.render_errors import UnsoundCheckpoint
+from embconv.registry.render_errors import DeviceFull, UnsoundCheckpoint
 from embconv.registry.validation import calibrate as module
 from embconv.registry.validation.calibrate import calibrate, ordinary, quick, vectors_of
 from embconv.registry.validation.controls import controls_of
@@ -110,3 +110,28 @@ def test_a_checkpoint_that_draws_nothing_is_not_calibrated(model: Callable[[str]
     torch.nn.init.constant_(vae.decoder.conv_out.weight, float("nan"))
     with pytest.raises(UnsoundCheckpoint, match="not finite"):
         calibrate(replace(model("sd1"), vae=vae), protocol(), words=4)
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The device has no room for the words of more than so many trials."""
+    real = module.read
+
+    def read(bench: Any, trials: Any) -> None:
+        if len(trials) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        real(bench, trials)
+
+    monkeypatch.setattr(module, "read", read)
+
+
+def test_memory_that_runs_out_halves_the_words_that_are_measured_together(
+    made: tuple[Calibration, Any], model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, 4)
+    assert replace_made(calibrate(replace(model("sd1")), protocol(), words=FEW)) == replace_made(made[0])
+
+
+def test_memory_for_no_word_is_an_error_with_the_size(model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(DeviceFull, match="64 x 64"):
+        calibrate(replace(model("sd1")), protocol(), words=FEW)

@@ -153,6 +153,26 @@ def test_what_a_result_depends_on_is_named(model: Any) -> None:
     assert made["device"].startswith("cpu")
 
 
+class OfApple(torch.Tensor):
+    """A tensor as MPS has it."""
+
+    device = torch.device("mps")  # type: ignore[assignment]  # a property of tensors
+
+    def double(self, *_: Any, **__: Any) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+    def cpu(self, *_: Any, **__: Any) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+def test_where_a_device_has_no_float64_the_cpu_computes_with_it() -> None:
+    here = torch.tensor([1.0, 1e30])
+    for numbers in (here, here.as_subclass(OfApple)):
+        found = engine.precise(numbers)
+        assert found.dtype == torch.float64
+        assert found.tolist() == here.tolist()
+
+
 def test_nothing_is_chosen_by_timing() -> None:
     torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = True
     engine.room_for(torch.nn.Identity(), CPU, 64, 64, 2)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from embconv.registry.model import VERDICTS
-from embconv.registry.render_errors import DeviceFailed
+from embconv.registry.render_errors import BadCheckpoint, DeviceFailed
 from embconv.registry.validation import judge as module
 from embconv.registry.validation.calibrate import calibrate, vectors_of
 from embconv.registry.validation.controls import mean_of
@@ -314,6 +314,32 @@ def test_a_checkpoint_that_draws_nothing_is_an_error_of_its_own(fill: float, kno
     assert [finding.rule for finding in found["good"].verdict.findings if finding.severity == "error"] == ["unsound_checkpoint"]
 
 
+def with_nan(model: Any, part: str) -> Any:
+    """The same model, one number of which is none."""
+    if part == "unet":
+        unet = deepcopy(model.unet)
+        torch.nn.init.constant_(unet.conv_out.bias, float("nan"))
+        return replace(model, unet=unet)
+    (encoder,) = model.encoders
+    module = deepcopy(encoder.module)
+    for name, weight in module.named_parameters():
+        if name.endswith("final_layer_norm.bias"):
+            torch.nn.init.constant_(weight, float("nan"))
+    return replace(model, encoders=(replace(encoder, module=module),))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["calibrated", "uncalibrated"])
+@pytest.mark.parametrize("profile", ["standard", "probe"])
+@pytest.mark.parametrize("part", ["unet", "encoder"])
+def test_a_checkpoint_that_says_nan_is_not_its_fault(part: str, profile: str, known: bool, model: Callable[[str], Any]) -> None:
+    told = protocol(steps=2, name=profile) if profile == "standard" else protocol(name=profile, seeds=())
+    bars = calibrate(model("sd1"), told, words=4) if known else None
+    several = [named("good", role="positive"), named("other", role="positive", vectors=vectors("sd1", 2, seed=1))]
+    found = list(judge(with_nan(model("sd1"), part), several, told, calibration=bars))
+    assert [each.verdict.state for each in found] == ["error", "error"]
+    assert all(each.verdict.findings[-1].rule == "unsound_checkpoint" for each in found)
+
+
 # what breaks
 
 
@@ -338,6 +364,14 @@ def test_what_breaks_is_one_verdict_and_the_others_have_theirs(layer: str, model
     assert [digest for digest in found if found[digest] != clean[digest]] == ["3"]
     assert (found["3"].verdict.state, found["3"].retry) == ("error", True)
     assert "ZeroDivisionError: poison" in found["3"].verdict.because
+
+
+def test_a_layer_that_the_text_encoders_have_not_is_an_error_with_those_that_they_have(model: Callable[[str], Any]) -> None:
+    subjects = [named("good", role="positive")]
+    assert [each.verdict.state for each in judge(model("sd1"), subjects, protocol(clip_skip=2, seeds=()))] != ["error"]
+    with pytest.raises(BadCheckpoint, match="--clip-skip 4") as caught:
+        next(judge(model("sd1"), subjects, protocol(clip_skip=3)))
+    assert caught.value.hint == "Choose 1 to 3."
 
 
 def test_a_device_that_fails_ends_it(model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -12,18 +11,17 @@ from msgspec import Struct
 from ..civitai.choose import LEVELS, Options
 from ..civitai.errors import AddressRefused, BadToken, SyncRuns, UnknownSync
 from ..civitai.site import site
-from ..downloads import PRIVATE, as_json, departure
+from ..downloads import PRIVATE, as_json
 from ..errors import BadParameter, BodyTooLarge, StorageFull
 from ..problems import BadRequest, NotJson, TooSlow
-from ..syncs import Recorded, Syncs, civitai
+from ..syncs import Recorded, civitai
 from .call import Service, base_url, json_body, service_of, whole, writing
+from .events import EVENT, Events, Look, number_of
 from .operation import Answer, Call, Operation, Parameter, serves
 from .said import TEXT
 
 SMALL, MOST = 16 << 10, 200
 EVERY = 0.25      # seconds between looks at a sync that is watched
-QUIET = 15.0      # seconds without news after which a line says that we are still there
-EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), PRIVATE]
 
 
 class NewSync(Options, frozen=True, kw_only=True):
@@ -39,7 +37,6 @@ class History(Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-EVENT: dict[str, Any] = {"type": "object", "properties": {"event": {**TEXT, "enum": ["progress", "end"]}, "data": TEXT}}
 NUMBER = Parameter(name="number", where="path", says="The number of a sync.", example=1, schema={"type": "integer", "minimum": 1, "maximum": 2**53})
 PROPERTIES: dict[str, Any] = {
     "source": {**TEXT, "enum": ["civitai"], "default": "civitai"},
@@ -113,14 +110,7 @@ SHOW = Operation(
 @serves(SHOW)
 def sync_show(request: Call, number: str) -> ASGIApp:
     """One sync."""
-    return as_json(service_of(request).syncs.one(number_of(number)), headers=(PRIVATE,))
-
-
-def number_of(text: str) -> int:
-    """A number in a path; UnknownSync for what is none."""
-    if not (text.isascii() and text.isdigit() and len(text) < 17):
-        raise UnknownSync(text)
-    return int(text)
+    return as_json(service_of(request).syncs.one(number_of(number, UnknownSync)), headers=(PRIVATE,))
 
 
 WATCH = Operation(
@@ -133,44 +123,16 @@ WATCH = Operation(
 @serves(WATCH)
 def sync_watch(request: Call, number: str) -> ASGIApp:
     """Watch a sync as it goes."""
-    service, wanted = service_of(request), number_of(number)
+    service, wanted = service_of(request), number_of(number, UnknownSync)
     service.syncs.one(wanted)
-    return Watching(service.syncs, wanted)
 
+    async def look() -> Look:
+        running = service.syncs.running(wanted)
+        if running is None:
+            return Look(service.syncs.one(wanted), None, ended=True)
+        return Look(running.progress, running.progress, ended=False)
 
-class Watching:
-    """The events of one sync."""
-
-    def __init__(self, syncs: Syncs, number: int) -> None:
-        self._syncs, self._number = syncs, number
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        gone, last, quiet = asyncio.ensure_future(departure(receive)), None, 0.0
-        try:
-            while not gone.done():
-                running = self._syncs.running(self._number)
-                if running is None:
-                    break
-                if running.progress != last:
-                    last, quiet = running.progress, 0.0
-                    await send(event("progress", last))
-                elif quiet >= QUIET:
-                    quiet = 0.0
-                    await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
-                await asyncio.wait({gone}, timeout=EVERY)
-                quiet += EVERY
-            await send({**event("end", self._syncs.one(self._number)), "more_body": False})
-        finally:
-            gone.cancel()
-
-
-def event(kind: str, value: Any) -> dict[str, Any]:
-    """A server-sent event."""
-    return {"type": "http.response.body", "body": b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(value)), "more_body": True}
+    return Events(look, every=EVERY)
 
 
 def order(word: str, summary: str) -> Operation:
@@ -201,7 +163,7 @@ def sync_cancel(request: Call, number: str) -> ASGIApp:
 
 def ordered(request: Call, number: str, word: str) -> ASGIApp:
     """Tell a sync, and say how it stands."""
-    syncs, wanted = service_of(request).syncs, number_of(number)
+    syncs, wanted = service_of(request).syncs, number_of(number, UnknownSync)
     getattr(syncs.control(wanted), word)()
     return as_json(syncs.one(wanted), headers=(PRIVATE,))
 

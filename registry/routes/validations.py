@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from litestar.types import ASGIApp
 
-from ..downloads import PRIVATE, as_json, departure
+from ..downloads import PRIVATE, as_json
 from ..errors import AmbiguousReference, BadParameter, BodyTooLarge, Gone, StorageFull, UnknownReference
 from ..problems import BadRequest, NotJson, TooSlow
 from ..render_errors import CannotRender, NoCheckpoint, UnknownCheckpoint, UnknownValidation
 from ..validations import LONGEST, PROMPT, PROMPTS, TIMES, Validation, Wanted, ask, one
 from ..verdicts import PROFILES, SHEETS, KeptVerdict
-from .call import Service, base_url, json_body, reading, service_of, writing
+from .call import base_url, json_body, reading, service_of, writing
+from .events import EVENT, Events, Look, number_of
 from .operation import Answer, Call, Operation, Parameter, serves
 from .said import REF, TEXT
-from .syncs import EVENT, EVENTS, QUIET, event
 
 SMALL = 64 << 10
 EVERY = 0.5  # seconds between looks at a validation that is watched
@@ -66,15 +65,8 @@ SHOW = Operation(
 @serves(SHOW)
 async def validation_show(request: Call, number: str) -> ASGIApp:
     """One validation."""
-    found = await reading(request, one, service_of(request).store, number_of(number))
+    found = await reading(request, one, service_of(request).store, number_of(number, UnknownValidation))
     return as_json(found, headers=(PRIVATE,))
-
-
-def number_of(text: str) -> int:
-    """A number in a path; UnknownValidation for what is none."""
-    if not (text.isascii() and text.isdigit() and len(text) < 17):
-        raise UnknownValidation(text)
-    return int(text)
 
 
 WATCH = Operation(
@@ -88,37 +80,14 @@ WATCH = Operation(
 @serves(WATCH)
 async def validation_watch(request: Call, number: str) -> ASGIApp:
     """Watch a validation until it has ended."""
-    service, wanted = service_of(request), number_of(number)
-    return Watching(request, service, await reading(request, one, service.store, wanted))
+    store, wanted = service_of(request).store, number_of(number, UnknownValidation)
+    await reading(request, one, store, wanted)
 
+    async def look() -> Look:  # a worker is another process, so the database is looked at
+        found = await reading(request, one, store, wanted)
+        return Look(found, (found.state, found.changed), ended=found.state in ENDED)
 
-class Watching:
-    """The events of one validation. A worker is another process, so the database is looked at."""
-
-    def __init__(self, request: Call, service: Service, found: Validation) -> None:
-        self._request, self._service, self._found = request, service, found
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        gone, quiet, found = asyncio.ensure_future(departure(receive)), 0.0, self._found
-        told: tuple[str, str] | None = None
-        try:
-            while not gone.done() and found.state not in ENDED:
-                if (found.state, found.changed) != told:
-                    told, quiet = (found.state, found.changed), 0.0
-                    await send(event("progress", found))
-                elif quiet >= QUIET:
-                    quiet = 0.0
-                    await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
-                await asyncio.wait({gone}, timeout=EVERY)
-                quiet += EVERY
-                found = await reading(self._request, one, self._service.store, found.id)
-            await send({**event("end", found), "more_body": False})
-        finally:
-            gone.cancel()
+    return Events(look, every=EVERY)
 
 
 ROUTES = (validation_ask, validation_show, validation_watch)

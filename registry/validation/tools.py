@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..render_errors import UnsoundCheckpoint
 from . import extra
 
 if TYPE_CHECKING:
@@ -51,12 +50,10 @@ class Torch:
     def load(self, checkpoint: verdicts.Checkpoint) -> Any:
         from .engine import dtype_for
         from .loading import load
-        from .selftest import selftest
+        from .selftest import must_be_sound
 
         model = load(checkpoint, device=self._device, dtype=dtype_for(self._device))
-        report = selftest(model)
-        if not report.sound:
-            raise UnsoundCheckpoint(checkpoint.name, report.because)
+        must_be_sound(model)
         return model
 
     def subject(self, embedding: Embedding, entry: Entry, file: FileEntry) -> Any:

@@ -88,21 +88,26 @@ def embconv(folder: Path) -> Callable[..., Said]:
     return run
 
 
+def reached(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every registry on a server that a command opens is the one behind `client`."""
+    from embconv.registry.remote import Remote
+
+    def remote(url: str, key_file: str | None) -> Remote:
+        found = Remote(url)
+        found.client.close()
+        found.client = client
+        client.close = lambda: None  # one serves all commands of a test
+        return found
+
+    monkeypatch.setattr("embconv.cli.registries.remote", remote)
+
+
 @pytest.fixture(params=["local", "served"])
 def place(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The registry in `home`, by itself and behind its HTTP interface: a command says the same of both."""
     if request.param == "served":
         with served(home) as client:
-            from embconv.registry.remote import Remote
-
-            def remote(url: str, key_file: str | None) -> Remote:
-                found = Remote(url)
-                found.client.close()
-                found.client = client
-                client.close = lambda: None  # type: ignore[method-assign]  # one serves all commands of a test
-                return found
-
-            monkeypatch.setattr("embconv.cli.registries.remote", remote)
+            reached(client, monkeypatch)
             monkeypatch.setenv("EMBCONV_REGISTRY", URL)
             yield request.param
     else:

@@ -21,7 +21,7 @@ from embconv.registry.render_errors import MissingExtra
 from embconv.registry.store import Store, resolve
 from embconv.registry.validation.worker import run
 
-from .conftest import URL, Said, served
+from .conftest import URL, Said, reached, served
 
 Run = Callable[..., Said]
 
@@ -46,15 +46,7 @@ def validate(home: Path, embconv: Run, waits: list[float], monkeypatch: pytest.M
         judged.know(store, judged.checkpoint())
         judged.fill(store, Blobs(str(home)), "a", "b", "broken c")
     with served(home) as client:
-
-        def remote(url: str, key_file: str | None) -> Remote:
-            found = Remote(url)
-            found.client.close()
-            found.client = client
-            client.close = lambda: None  # type: ignore[method-assign]  # one serves all commands of a test
-            return found
-
-        monkeypatch.setattr("embconv.cli.registries.remote", remote)
+        reached(client, monkeypatch)
         yield lambda *arguments: embconv("validate", "--registry", URL, *arguments)
 
 

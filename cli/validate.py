@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=FILE, metavar="PATH", help="Write a sheet: a .png or .webp file; for several embeddings a folder.")
 @click.option("--force", is_flag=True, help="Overwrite a sheet.")
 @click.option("--role", type=Named("role", ROLES), metavar="ROLE", help="positive or negative; else it is measured.")
-@click.option("--pending", is_flag=True, help="Everything in the registry that has no verdict yet, instead of REF or FILE.")
+@click.option("--pending", is_flag=True,
+              help="Everything in the registry that has no verdict yet, or only `error`, instead of REF or FILE.")  # fmt: skip
 @click.option("--base", type=Named("base", RENDERED), metavar="BASE", help="With --pending: only this base.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="With --pending: at most so many.")
 @at_registry

@@ -338,6 +338,7 @@ ADVICE = {
     "device_full": "Free memory, a smaller `--size`, or another device.",
     "device_failed": "Run it again. If it comes back, the driver's log says more.",
     "unknown_render": "Ask for the embedding's renders again; a newer verdict may have replaced them.",
+    "too_many_waiting": "Run `embconv worker` beside the server, or wait until the one that runs has done some.",
     "unknown_validation": "Check the number; validations are numbered as they are asked for.",
     "unreadable_file": "Check the path. Where the file itself is damaged get it again from where it came.",
     "unsafe_pickle": "Load it nowhere. `embconv inspect --pickle FILE` shows what it asks for; tell whoever offers it.",

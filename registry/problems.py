@@ -127,6 +127,7 @@ STATUS: dict[type[EmbconvError], int] = {
     renders.NoDevice: 422,
     renders.DeviceFull: 507,
     renders.DeviceFailed: 500,
+    renders.TooManyWaiting: 503,
     renders.UnknownRender: 404,
     renders.UnknownValidation: 404,
     # Civitai, and syncs
@@ -196,7 +197,8 @@ STATUS: dict[type[EmbconvError], int] = {
     BadRange: 416,
     InternalError: 500,
 }
-RETRY = {Busy: b"5", StorageFull: b"60", StorageFailed: b"60", NoStore: b"60"}  # seconds after which it is worth another try
+# Seconds after which it is worth another try.
+RETRY = {Busy: b"5", renders.TooManyWaiting: b"60", StorageFull: b"60", StorageFailed: b"60", NoStore: b"60"}
 CLOSING = (BodyTooLarge, TooSlow)  # what is left of the body is not read
 
 

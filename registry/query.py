@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from embconv.converters.encoders import BASES, ENCODERS
 from embconv.converters.layouts import BY_NAME
@@ -200,3 +202,23 @@ def toggled(base_url: str, pairs: Iterable[tuple[str, str]], field: str, value: 
     asked = others if len(others) < len(kept) else [*kept, (field, value)]
     query = urlencode(asked, errors="replace")
     return f"{base_url}?{query}" if query else base_url
+
+
+# the place where a page ends, as a text that means nothing to others
+
+
+def cursor_of(mark: str, place: object) -> str:
+    """The text for a place; `mark` makes a list another one."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((mark, place))).rstrip(b"=").decode()
+
+
+def place_of(cursor: str, mark: str, kind: Any) -> Any:
+    """The place, of a `kind` that msgspec knows. Raises BadParameter for a text that we did not make for this list."""
+    try:
+        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        of, place = msgspec.json.decode(packed, type=tuple[str, Raw])
+        if of != mark:
+            raise BadParameter("cursor", cursor[:40], "it belongs to another list, or to another order of it")
+        return msgspec.json.decode(place, type=kind)
+    except (ValueError, RecursionError) as exc:
+        raise BadParameter("cursor", cursor[:40], "take the one that a page gives") from exc

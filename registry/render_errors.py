@@ -12,6 +12,7 @@
     |-- NoDevice             no_device             a device that this machine has not
     |-- DeviceFull           device_full           not even one picture fits into its memory
     |-- DeviceFailed         device_failed         the device broke off; the process has to begin anew
+    |-- TooManyWaiting       too_many_waiting      the queue takes no more
     |-- UnknownRender        unknown_render        no picture has that id
     `-- UnknownValidation    unknown_validation    no validation has that number
 """
@@ -129,6 +130,16 @@ class DeviceFailed(RegistryError):
     def __init__(self, device: str, why: str) -> None:
         hint = "Run it again. `embconv worker` does so by itself; what it had begun is tried in smaller groups."
         super().__init__(f"The device {printable(device)} failed: {printable(why)}.", hint)
+
+
+class TooManyWaiting(RegistryError):
+    """The queue of test renders takes no more."""
+
+    code = "too_many_waiting"
+
+    def __init__(self, most: int) -> None:
+        hint = "Ask again when some are done. What does them: embconv worker"
+        super().__init__(f"{most:,} test renders wait already; no more are taken.", hint)
 
 
 class UnknownRender(RegistryError):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-import msgspec
 import numpy as np
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from .columns import NUMBERS, Columns
-from .errors import BadParameter
 from .fields import Counts, Some, Words, as_mask, as_rows, common, is_mask, lean, many
 from .model import Facet, FacetValue, Page
-from .query import Query, toggled
+from .query import Query, cursor_of, place_of, toggled
 from .store import Store, names_after, names_of, pages_of
 from .words import Spoken, spoken
 
@@ -75,7 +72,7 @@ def found(db: Database, columns: Columns, query: Query, asked: Spoken | None, af
         keys = by_name(db, rows, query, after)
     more = len(keys) > query.limit
     items = pages_of(db, [key[-1] for key in keys[: query.limit]])
-    return Found(items=items, total=total, cursor=cursor_of(query, keys[query.limit - 1]) if more else None, facets=facets)
+    return Found(items=items, total=total, cursor=cursor_of(mark(query), keys[query.limit - 1]) if more else None, facets=facets)
 
 
 def page(store: Store, columns: Columns, query: Query, base_url: str, pairs: Sequence[tuple[str, str]]) -> Page:
@@ -176,20 +173,8 @@ def after_of(query: Query) -> Key | None:
     """The place after which a page begins, of its cursor. Raises BadParameter for a text that we did not make for this search."""
     if query.cursor is None:
         return None
-    try:
-        packed = base64.b64decode(query.cursor + "=" * (-len(query.cursor) % 4), altchars=b"-_", validate=True)
-        of, place = msgspec.json.decode(packed, type=tuple[str, Raw])
-        if of != mark(query):
-            raise BadParameter("cursor", query.cursor[:40], "it belongs to another search, or to another order of it")
-        key: Key = msgspec.json.decode(place, type=KEYS[query.sort])
-    except (ValueError, RecursionError) as exc:
-        raise BadParameter("cursor", query.cursor[:40], "take the one that a page gives") from exc
+    key: Key = place_of(query.cursor, mark(query), KEYS[query.sort])
     return key
-
-
-def cursor_of(query: Query, key: Key) -> str:
-    """Where a page ends, as a text that means nothing to others."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((mark(query), key))).rstrip(b"=").decode()
 
 
 def mark(query: Query) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -51,6 +52,7 @@ SLOT = "{T}"
 PROMPT = r"^[^\x00-\x1f\x7f]*\{T\}[^\x00-\x1f\x7f]*$"
 TIMES = 4                    # the embedding in one of them: each may have 75 vectors, and the UNet hears every chunk at every step
 AT_ONCE = 1_000              # jobs that are written together
+WAITING = 10_000             # jobs after which nobody may ask one by one; `pending` is the operator's own
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -141,10 +143,10 @@ def question(db: Database, ref: str, wanted: Wanted) -> Asked:
 def ask(store: Store, ref: str, wanted: Wanted) -> KeptVerdict | Validation:
     """The answer, where there is one; else the job that is to find it, a new one only where none waits or runs.
 
-    What ended in an error, or has lost pictures since, may be asked again.
+    What ended in an error, or has lost pictures since, may be asked again. Raises TooManyWaiting, and what `question` does.
     """
     asked = question(store.read, ref, wanted)
-    found = answer(store.read, asked) or store.write(partial(enqueue, asked=asked, at=now()))
+    found = answer(store.read, asked) or store.write(partial(enqueue, asked=asked, at=now(), most=WAITING))
     return found if isinstance(found, KeptVerdict) else one(store, found)
 
 
@@ -160,10 +162,10 @@ def asked_in(ref: str, given: Any) -> Asked:
     return Asked(ref, found.checkpoint, found.protocol)
 
 
-def enqueue(db: Database, asked: Asked, at: str) -> KeptVerdict | int:
-    """The number of the job, or the answer, which a worker may have found since anybody looked."""
+def enqueue(db: Database, asked: Asked, at: str, most: int | None = None) -> KeptVerdict | int:
+    """The number of the job, or the answer, which a worker may have found since anybody looked. Raises TooManyWaiting beyond `most`."""
     given = Given(asked.summary, asked.protocol)
-    return answer(db, asked) or add_waiting(db, KIND, asked.digest, given, at, key=asked.key, batch=batch_of(asked))
+    return answer(db, asked) or add_waiting(db, KIND, asked.digest, given, at, key=asked.key, batch=batch_of(asked), most=most)
 
 
 How = Callable[["Checkpoint"], Protocol]
@@ -172,14 +174,14 @@ How = Callable[["Checkpoint"], Protocol]
 def pending(store: Store, wanted: Wanted, *, base: str | None = None, limit: int | None = None, how: How | None = None) -> list[int]:
     """Ask for everything of a base, or of all bases that have a checkpoint, that has no verdict yet; the numbers of the jobs.
 
-    `how` is the protocol for a checkpoint, where it is another than `protocol_of` makes.
+    Behind that comes what ended in an error. `how` is the protocol for a checkpoint, where it is another than `protocol_of` makes.
     """
     wanted = checked(wanted)
     numbers: list[int] = []
-    for each, checkpoint in bases(store.read, base, wanted.checkpoint).items():
+    for again, (each, checkpoint) in product((False, True), bases(store.read, base, wanted.checkpoint).items()):
         protocol = how(checkpoint) if how else protocol_of(checkpoint, wanted)
         left = None if limit is None else limit - len(numbers)
-        digests = unjudged(store.read, each, checkpoint.fingerprint, protocol, left)
+        digests = unjudged(store.read, each, checkpoint.fingerprint, protocol, left, again=again)
         for start in range(0, len(digests), AT_ONCE):
             some = [Asked(digest, summary_of(checkpoint), protocol) for digest in digests[start : start + AT_ONCE]]
             numbers += store.write(partial(enqueue_all, some=some, at=now()))

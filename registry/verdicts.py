@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from embconv.converters import Finding
 
-ENGINE = 1  # of registry/validation: one more whenever the same question gets another answer
+ENGINE = 2  # of registry/validation: one more whenever the same question gets another answer
 RENDERED = ("sd1", "sd2", "sdxl")  # the bases that can be rendered
 EMPHASES = ("a1111", "no_norm", "comfyui")
 SAMPLERS = ("euler_a", "euler", "dpmpp_2m_karras", "dpmpp_2m_sde", "unipc", "ddim")

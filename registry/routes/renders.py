@@ -6,14 +6,15 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 
 from ..downloads import FOREVER, FRESH, as_json, etag, file_headers, send_bytes
-from ..errors import AmbiguousReference, Gone, UnknownReference
+from ..errors import AmbiguousReference, BadParameter, Gone, UnknownReference
 from ..problems import BadRange
+from ..query import LEAST, MOST, USUAL, cursor_of, place_of
 from ..render_errors import UnknownRender
-from ..store import resolve
-from ..store.validations import verdicts_of
+from ..store import Store, digest_of, resolve
+from ..store.validations import LATEST, Place, count_of, verdicts_of
 from ..validations import picture
 from ..verdicts import KeptVerdict
-from .call import headers_of, reading, service_of
+from .call import asked, base_url, headers_of, reading, service_of, whole
 from .operation import Answer, Call, Operation, Parameter, serves
 from .said import REF, SHA256, TEXT
 
@@ -21,24 +22,42 @@ WEBP = "image/webp"
 
 
 class Renders(Struct, frozen=True, kw_only=True):
-    """The verdicts on an embedding, the latest first."""
+    """Verdicts on an embedding, the latest first. `total` counts all of them; `next` leads to those before."""
 
     items: tuple[KeptVerdict, ...]
+    total: int
+    next: str | None
 
 
 LIST = Operation(
     id="listRenders", method="GET", path="/v1/embeddings/{ref}/renders", tag="validations", summary="The verdicts on an embedding, with their pictures",
-    says="Each picture is at `/v1/renders/{id}`; its `cell` says what it shows.",
-    parameters=(REF,), answers=(Answer(says="The verdicts, the latest first.", type=Renders),), errors=(UnknownReference, AmbiguousReference, Gone),
+    says="The latest first. Each picture is at `/v1/renders/{id}`; its `cell` says what it shows.",
+    parameters=(REF, Parameter(name="limit", says="How many.", schema={"type": "integer", "minimum": LEAST, "maximum": MOST, "default": USUAL}),
+                Parameter(name="cursor", says="From the `next` of an earlier page.", schema={**TEXT, "maxLength": 4000})),
+    answers=(Answer(says="A page.", type=Renders, headers=("link",)),),
+    errors=(UnknownReference, AmbiguousReference, Gone, BadParameter),
 )  # fmt: skip
 
 
 @serves(LIST)
 async def renders_list(request: Call, ref: str) -> ASGIApp:
     """The verdicts on an embedding."""
-    store = service_of(request).store
-    found = await reading(request, lambda: verdicts_of(store.read, resolve(store.read, ref)))
-    return as_json(Renders(items=tuple(found)), headers=(FRESH,))
+    limit = whole(request, "limit", USUAL, LEAST, MOST) or USUAL
+    found = await reading(request, page, service_of(request).store, ref, limit, asked(request, "cursor"), base_url(request))
+    link = ((b"link", f'<{found.next}>; rel="next"'.encode("ascii")),) if found.next else ()
+    return as_json(found, headers=(FRESH, *link))
+
+
+def page(store: Store, ref: str, limit: int, cursor: str | None, base: str) -> Renders:
+    """A page of them; `next` names the embedding by its digest, which means the same tomorrow."""
+    id_ = resolve(store.read, ref)
+    digest = digest_of(store.read, id_)
+    after = LATEST if cursor is None else place_of(cursor, digest, Place)
+    more = verdicts_of(store.read, id_, limit + 1, after)
+    items, total = tuple(more[:limit]), count_of(store.read, id_)
+    last = cursor_of(digest, (items[-1].made, items[-1].id)) if len(more) > limit else ""
+    following = f"{base}/v1/embeddings/{digest}/renders?limit={limit}&cursor={last}" if last else None
+    return Renders(items=items, total=total, next=following)
 
 
 SENT = ("etag", "accept-ranges", "content-disposition")

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 from ..downloads import PRIVATE, as_json
 from ..errors import AmbiguousReference, BadParameter, BodyTooLarge, Gone, StorageFull, UnknownReference
 from ..problems import BadRequest, NotJson, TooSlow
-from ..render_errors import CannotRender, NoCheckpoint, UnknownCheckpoint, UnknownValidation
+from ..render_errors import CannotRender, NoCheckpoint, TooManyWaiting, UnknownCheckpoint, UnknownValidation
 from ..validations import LONGEST, PROMPT, PROMPTS, TIMES, Validation, Wanted, ask, one
 from ..verdicts import PROFILES, SHEETS, KeptVerdict
 from .call import base_url, json_body, reading, service_of, writing
@@ -41,7 +41,7 @@ ASK = Operation(
     answers=(Answer(says="The verdict, which is known.", type=KeptVerdict),
              Answer(status=202, says="The job.", type=Validation, headers=("location",))),
     errors=(UnknownReference, AmbiguousReference, Gone, UnknownCheckpoint, NoCheckpoint, CannotRender, BadParameter, BadRequest, NotJson,
-            BodyTooLarge, TooSlow, StorageFull),
+            BodyTooLarge, TooManyWaiting, TooSlow, StorageFull),
 )  # fmt: skip
 
 

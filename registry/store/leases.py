@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from ..render_errors import TooManyWaiting
 from .lines import text
 
 if TYPE_CHECKING:
@@ -45,11 +46,16 @@ class Group(Struct, frozen=True):
     asked: str
 
 
-def add_waiting(db: Database, kind: str, ref: str, given: Any, at: str, *, key: str, batch: str) -> int:
-    """The number of a job that waits to be leased; who asks for the same while it waits or runs gets the same one."""
+def add_waiting(db: Database, kind: str, ref: str, given: Any, at: str, *, key: str, batch: str, most: int | None = None) -> int:
+    """The number of a job that waits to be leased; who asks for the same while it waits or runs gets the same one.
+
+    Raises TooManyWaiting where `most` of its kind wait already.
+    """
     known = db.execute("SELECT id FROM jobs WHERE key = ? AND state IN ('waiting', 'running')", (key,)).fetchone()
     if known:
         return int(known[0])
+    if most is not None and db.execute("SELECT count(*) FROM jobs WHERE kind = ? AND state = 'waiting'", (kind,)).fetchone()[0] >= most:
+        raise TooManyWaiting(most)
     cursor = db.conn.execute(
         "INSERT INTO jobs (kind, ref, state, created, changed, input, key, batch) VALUES (?, ?, 'waiting', ?, ?, ?, ?, ?)",
         (kind, ref, at, at, text(given), key, batch),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..verdicts import Checkpoint
 
 FIELDS = "v.id, v.key, e.digest, v.made, v.body"
+Place = tuple[str, int]  # of a verdict among those on its embedding: when it was made, and its number
+LATEST: Place = ("~", 0)  # before all of them
 
 
 class Asked(Struct, frozen=True):
@@ -116,10 +118,19 @@ def is_whole(db: Database, verdict: KeptVerdict) -> bool:
     return db.execute("SELECT 1 FROM renders WHERE verdict_id = ? AND sha256 = ''", (verdict.id,)).fetchone() is None
 
 
-def verdicts_of(db: Database, embedding_id: int) -> list[KeptVerdict]:
-    """All verdicts on an embedding, the latest first."""
-    sql = f"SELECT {FIELDS} FROM verdicts v JOIN embeddings e ON e.id = v.embedding_id WHERE e.id = ? ORDER BY v.made DESC, v.id DESC"  # noqa: S608  # ours
-    return [kept(db, row) for row in db.execute(sql, (embedding_id,)).fetchall()]
+def verdicts_of(db: Database, embedding_id: int, limit: int = -1, after: Place = LATEST) -> list[KeptVerdict]:
+    """The verdicts on an embedding, the latest first: all of them, or at most so many of those `after` a place."""
+    sql = (
+        f"SELECT {FIELDS} FROM verdicts v JOIN embeddings e ON e.id = v.embedding_id"  # noqa: S608  # ours
+        " WHERE e.id = ? AND (v.made, v.id) < (?, ?) ORDER BY v.made DESC, v.id DESC LIMIT ?"
+    )
+    return [kept(db, row) for row in db.execute(sql, (embedding_id, *after, limit)).fetchall()]
+
+
+def count_of(db: Database, embedding_id: int) -> int:
+    """How many verdicts there are on an embedding."""
+    count: int = db.execute("SELECT count(*) FROM verdicts WHERE embedding_id = ?", (embedding_id,)).fetchone()[0]
+    return count
 
 
 def kept(db: Database, row: Sequence[Any]) -> KeptVerdict:
@@ -147,11 +158,16 @@ def shown_render(db: Database, embedding_id: int) -> Preview | None:
     return Preview(sha256=found.id, source="validation", width=found.cell.width, height=found.cell.height, added="") if found else None
 
 
-def unjudged(db: Database, base: str, fingerprint: str, protocol: Protocol, limit: int | None) -> list[str]:
-    """The digests of what is here of a base and was not yet judged by this checkpoint, protocol and engine; the longest here first."""
+def unjudged(db: Database, base: str, fingerprint: str, protocol: Protocol, limit: int | None, *, again: bool = False) -> list[str]:
+    """The digests of what is here of a base and was not yet judged by this checkpoint, protocol and engine; the longest here first.
+
+    `again`: instead of what was never tried, that of which nothing is known but an `error`; another time it may be judged.
+    """
     sql = (
-        "SELECT e.digest FROM embeddings e WHERE e.state = 'present' AND e.base = ? AND NOT EXISTS (SELECT 1 FROM verdicts v"
-        " WHERE v.embedding_id = e.id AND v.fingerprint = ? AND v.protocol = ? AND v.engine = ?) ORDER BY e.id LIMIT ?"
+        "SELECT e.digest FROM embeddings e LEFT JOIN verdicts v"
+        " ON v.embedding_id = e.id AND v.fingerprint = ? AND v.protocol = ? AND v.engine = ?"
+        " WHERE e.state = 'present' AND e.base = ? GROUP BY e.id HAVING count(v.id) = sum(v.state IS 'error')"
+        " AND (count(v.id) > 0) = ? ORDER BY e.id LIMIT ?"
     )
-    found = db.execute(sql, (base, fingerprint, measure(protocol), ENGINE, -1 if limit is None else limit))
+    found = db.execute(sql, (fingerprint, measure(protocol), ENGINE, base, again, -1 if limit is None else limit))
     return [f"emb:{digest}" for (digest,) in found]

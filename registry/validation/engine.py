@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -20,6 +20,8 @@ from ..render_errors import DeviceFailed, DeviceFull, NoDevice
 
 if TYPE_CHECKING:
     from .parts import Model
+
+T = TypeVar("T")
 
 # Base -> rows of its UNet that fill a large GPU at 64 x 64 latents; larger pictures get fewer of them.
 ROWS = {"sd1": 32, "sd2": 32, "sdxl": 64}
@@ -161,19 +163,24 @@ def spread(room: Room, run: Callable[..., torch.Tensor], *inputs: torch.Tensor |
     made: list[torch.Tensor] = []
     done = 0
     while done < count:
-        end = done + room.rows
-        out = attempt(room, run, [None if each is None else filled(each[done:end], room.rows) for each in inputs])
+        rows = room.rows
+        out = attempt(room, at_place, run, inputs, done, rows)
         if out is not None:
             made.append(out[: count - done])
-            done = end
+            done += rows
     return made[0] if len(made) == 1 else torch.cat(made)
 
 
-def attempt(room: Room, run: Callable[..., torch.Tensor], some: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-    """One call; None where memory ran out, and the room is smaller then."""
+def at_place(run: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor | None], first: int, rows: int) -> torch.Tensor:
+    """What `run` makes of so many rows from one on."""
+    return run(*(None if each is None else filled(each[first : first + rows], rows) for each in inputs))
+
+
+def attempt(room: Room, work: Callable[..., T], *arguments: Any) -> T | None:
+    """One call; None where memory ran out, and the room is smaller then. DeviceFull where it was for one row alone."""
     with failures(room.device):
         try:
-            return run(*some)
+            return work(*arguments)
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise

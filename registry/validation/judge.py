@@ -9,12 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import verdicts
 from ..errors import RegistryError
-from ..render_errors import BadCheckpoint, UnsoundCheckpoint
+from ..render_errors import BadCheckpoint, DeviceFull, UnsoundCheckpoint
 from ..verdicts import Calibration, Judged, Protocol
 from .bench import draw, look, predict, read, strengthen, unsound
 from .decide import Decision, fault, settled
 from .encoders import most_skipped
-from .engine import failures, made_with
+from .engine import device_name_or_type, failures, is_out_of_memory, made_with
 from .parts import Model, Subject
 from .rulings import Court, case, concluded, exhibits, failure, unfit, verdict
 from .static import static
@@ -36,7 +36,8 @@ def judge(
 ) -> Iterator[Judged]:  # fmt: skip
     """A verdict on each, as soon as it is known; `subjects` may be endless. What is wrong with one never ends it for the others.
 
-    `heard` is told how many pictures are drawn and how many were asked for. DeviceFailed and DeviceFull rise.
+    `heard` is told how many pictures are drawn and how many were asked for. DeviceFailed rises; DeviceFull where not even ordinary words
+    can be measured, while of an embedding that alone does not fit it is the verdict.
     """
     must_reach(model, protocol)
     bench = Bench(model, protocol, rows, compiled, Tally(heard) if heard else Tally())
@@ -123,20 +124,30 @@ LAYERS = (read, near, predict, strengthen)
 
 
 def attempted(bench: Bench, layer: Layer, trials: Sequence[Trial]) -> dict[Trial, Exception]:
-    """Put trials through a layer; those that it fails with even alone."""
+    """Put trials through a layer; those that it fails with even alone. Memory that runs out for several may do for half of them."""
     if not trials:
         return {}
     try:
         with failures(bench.model.device):
             layer(bench, trials)
-    except Exception as exc:  # whatever it is, it is not the others'
-        if isinstance(exc, RegistryError) and not isinstance(exc, UnsoundCheckpoint):
-            raise
-        if len(trials) == 1:
-            return {trials[0]: exc}
-        middle = len(trials) // 2
-        return attempted(bench, layer, trials[:middle]) | attempted(bench, layer, trials[middle:])
-    return {}
+    except Exception as exc:  # noqa: BLE001  # whatever it is, it is not the others'
+        stopped = bare(bench, exc)
+    else:
+        return {}
+    if len(trials) == 1:
+        return {trials[0]: stopped}
+    middle = len(trials) // 2
+    return attempted(bench, layer, trials[:middle]) | attempted(bench, layer, trials[middle:])
+
+
+def bare(bench: Bench, exc: Exception) -> Exception:
+    """What stopped some trials, without what it holds in memory; memory that ran out is DeviceFull. What no half of them can help rises."""
+    if isinstance(exc, RegistryError) and not isinstance(exc, UnsoundCheckpoint | DeviceFull):
+        raise exc
+    if is_out_of_memory(exc):
+        return DeviceFull(device_name_or_type(bench.model.device), bench.protocol.width, bench.protocol.height)
+    exc.__traceback__ = exc.__cause__ = exc.__context__ = None
+    return exc
 
 
 def finished(court: Court, trial: Trial, layer: Layer) -> bool:
@@ -166,15 +177,16 @@ def drawn(bench: Bench, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Except
             for trial in draw(bench, trials):
                 del left[trial]
                 yield trial, None
-    except RegistryError:
-        raise
     except Exception as exc:  # noqa: BLE001  # as in `attempted`
-        if len(trials) == 1:
-            yield trials[0], exc
-            return
-        again = list(left)
-        for half in (again[: len(again) // 2], again[len(again) // 2 :]):
-            yield from drawn(bench, half) if half else ()
+        stopped = bare(bench, exc)
+    else:
+        return
+    again = list(left)
+    if len(trials) == 1:
+        yield from ((trial, stopped) for trial in again)
+        return
+    for half in (again[: len(again) // 2], again[len(again) // 2 :]):
+        yield from drawn(bench, half) if half else ()
 
 
 def seen(court: Court, trial: Trial) -> Judged:

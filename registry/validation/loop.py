@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .engine import Room, call_unet, compile_unet, failures, filled, fits, in_float32, room_for, rows_for, spread
+from .engine import Room, attempt, call_unet, compile_unet, failures, filled, in_float32, room_for, rows_for, spread
 from .parts import Drawn
 from .samplers import SAMPLERS, scheduler_for
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .parts import Conditioning, Model, Order
 
     Shape = tuple[int, int, int, bool]  # width, height, tokens, whether the UNet is told more
+    Result = tuple[Order, torch.Tensor, bool]  # the latents, and whether they are finite
 
 CHANNELS = 4  # of a latent
 ALONE = 2     # rows in which what failed is repeated: a picture's positive and negative
@@ -74,7 +75,7 @@ def of_one_shape(model: Model, waiting: Waiting, shape: Shape, room: Room) -> It
     """All that is there of a shape. What is not finite is repeated in float32, two rows at a time, before anything is said of it."""
     failed: list[Order] = []
     single = model.unet.dtype == torch.float32
-    for order, latents, finite in run(model, lambda count: waiting.take(shape, count), room):
+    for order, latents, finite in run(model, waiting, shape, room):
         if finite or single:
             yield Drawn(order.key, latents, finite)
         else:
@@ -85,29 +86,41 @@ def of_one_shape(model: Model, waiting: Waiting, shape: Shape, room: Room) -> It
     small = Room(min(ALONE, room.rows), room.device, room.width, room.height)
     with in_float32(model.unet, room.device, room.width, room.height):
         drawn = [Drawn(order.key, latents, finite, retried=True)
-                 for order, latents, finite in run(model, lambda count: again.take(shape, count), small)]  # fmt: skip
+                 for order, latents, finite in run(model, again, shape, small)]  # fmt: skip
     yield from drawn
 
 
-def run(model: Model, take: Callable[[int], list[Order]], room: Room) -> Iterator[tuple[Order, torch.Tensor, bool]]:
-    """Steps of all running orders; whoever ends makes room for others. At least one runs, however small the room."""
+def run(model: Model, waiting: Waiting, shape: Shape, room: Room) -> Iterator[Result]:
+    """Steps of all running orders of a shape; whoever ends makes room for others. At least one runs, however small the room.
+
+    Where memory runs out beside the UNet, which halves by itself, what runs begins anew in half the room.
+    """
     crowds: list[Crowd] = []
     batch: Batch | None = None
     while True:
-        used = sum(rows_of(order) for crowd in crowds for order in crowd.orders)
-        fresh = take(room.rows - used if crowds else max(ALONE, room.rows))
-        if not fresh and not crowds:
+        running = [order for crowd in crowds for order in crowd.orders]
+        fresh = waiting.take(shape, room.rows - sum(map(rows_of, running)) if running else max(ALONE, room.rows))
+        if not fresh and not running:
             return
-        with failures(room.device), fits(room.device, room.width, room.height):
-            if fresh or batch is None:
-                crowds += begin(model, fresh)
-                batch = batch_of(model, [order for crowd in crowds for order in crowd.orders], room.rows)
-            advance(model, crowds, batch, room)
-            ended = [result for crowd in crowds if crowd.ended for result in results(crowd)]
-        if ended:
-            crowds = [crowd for crowd in crowds if not crowd.ended]
-            batch = None
+        made = attempt(room, step, model, crowds, batch, fresh, room)
+        if made is None:
+            waiting.back(shape, [*running, *fresh])
+            crowds, batch = [], None  # some of them may be a step further than others
+        else:
+            crowds, batch, ended = made
             yield from ended
+
+
+def step(
+    model: Model, crowds: list[Crowd], batch: Batch | None, fresh: Sequence[Order], room: Room
+) -> tuple[list[Crowd], Batch | None, list[Result]]:
+    """One step of all, with those that begin at it: what runs on, and what has ended."""
+    if fresh or batch is None:
+        crowds = [*crowds, *begin(model, fresh)]
+        batch = batch_of(model, [order for crowd in crowds for order in crowd.orders], room.rows)
+    advance(model, crowds, batch, room)
+    ended = [result for crowd in crowds if crowd.ended for result in results(crowd)]
+    return ([crowd for crowd in crowds if not crowd.ended], None, ended) if ended else (crowds, batch, ended)
 
 
 def begin(model: Model, orders: Sequence[Order]) -> list[Crowd]:
@@ -199,7 +212,7 @@ def forward(
         return predict(model, latents.to(model.device), timesteps.to(model.device, torch.float32), context, room)
 
 
-def results(crowd: Crowd) -> list[tuple[Order, torch.Tensor, bool]]:
+def results(crowd: Crowd) -> list[Result]:
     """What came out. A number that is no number at any step is none at the end: no sampler takes it out again."""
     latents = crowd.latents.float().cpu()
     finite = latents.isfinite().flatten(1).all(1).tolist()
@@ -244,6 +257,10 @@ class Waiting:
         if not self._by_shape.get(shape):
             self._by_shape.pop(shape, None)
         return taken
+
+    def back(self, shape: Shape, orders: Sequence[Order]) -> None:
+        """Orders of a shape that are to begin once more, before all others of it."""
+        self._by_shape.setdefault(shape, deque()).extendleft(reversed(orders))
 
     def _pull(self) -> bool:
         order = next(self._more, None)

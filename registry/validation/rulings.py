@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from embconv.converters import Finding
 from embconv.converters.display import printable, quoted
 
+from ..errors import RegistryError
 from ..render_errors import UnsoundCheckpoint
 from ..verdicts import Calibration, Cell, Judged, Picture, Verdict, protocol_summary, summary_of
 from .calibrate import quick
@@ -71,7 +72,8 @@ def failure(court: Court, trial: Trial, exc: Exception) -> Judged:
     """The verdict on what could not be judged; another time it may be."""
     if isinstance(exc, UnsoundCheckpoint):
         return unfit(court, trial, exc)
-    because = f"It could not be judged: {type(exc).__name__}: {printable(str(exc))}"
+    says = exc.says if isinstance(exc, RegistryError) else f"{type(exc).__name__}: {printable(str(exc))}"
+    because = f"It could not be judged: {says}"
     return verdict(court, trial, Decision(state="error", because=because, role=declared(trial.subject)), retry=True)
 
 

@@ -18,6 +18,7 @@ from ..render_errors import UnsoundCheckpoint
 from ..verdicts import SEEDS, Cell, Picture, protocol_for
 from .decide import flat
 from .decode import decode, webp
+from .engine import failures, fits
 from .loop import CHANNELS, denoise, forward
 from .measure import appearance, cosine, difference, looks, rounded
 from .parts import Order
@@ -66,7 +67,14 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def selftest(model: Model, *, heard: Heard | None = None) -> Report:
-    """Draw two pictures, and look at what the UNet predicts."""
+    """Draw two pictures, and look at what the UNet predicts. DeviceFull, DeviceFailed."""
+    size = model.checkpoint.size
+    with failures(model.device), fits(model.device, size, size):
+        return tested(model, heard)
+
+
+def tested(model: Model, heard: Heard | None) -> Report:
+    """The test itself."""
     protocol = protocol_for(model.base, model.checkpoint.size, steps=STEPS)
     words = level(model, encode(model, [Ask(PROMPT), Ask("")], emphasis=protocol.emphasis))
     if not all(bool(each.embeds.isfinite().all()) for each in words):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -28,8 +30,9 @@ KINDS = {".png": "PNG", ".webp": "WEBP"}
 
 
 def write(path: str, judged: Judged, subject: Subject, *, overwrite: bool = False) -> None:
-    """All files of a sheet, or none. Raises TargetExists, or CannotWrite."""
+    """All files of a sheet, or none; cells that only an earlier sheet of that name had go. Raises TargetExists, or CannotWrite."""
     picture, document, cells = files_of(path)
+    earlier = cells_in(document, cells) if overwrite else set()
     named = list(names(judged.pictures))
     told = {
         "name": subject.name, "digest": judged.digest, "sheet": os.path.basename(picture), "verdict": judged.verdict,
@@ -46,6 +49,33 @@ def write(path: str, judged: Judged, subject: Subject, *, overwrite: bool = Fals
         lost = placing.publish()
     if lost:
         raise next(iter(lost.values()))
+    for old in earlier - data.keys():
+        with contextlib.suppress(OSError):  # what cannot be removed stays; the new sheet is whole
+            os.unlink(old)
+
+
+class Told(Struct):
+    """What the JSON of a sheet says of its cells: the names of their files."""
+
+    digest: str
+    cells: list[dict[str, Any]]
+
+
+def cells_in(document: str, cells: str) -> set[str]:
+    """The cells of the sheet that is there, as its JSON lists them, if that is one of ours; nothing that `names` would not name."""
+    try:
+        with open(document, "rb") as file:
+            told = msgspec.json.decode(file.read(), type=Told)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return set()
+    places = (str(each.get("file")).rpartition("/") for each in told.cells)
+    return {os.path.join(cells, name) for folder, _, name in places if folder == os.path.basename(cells) and is_cell(name)}
+
+
+def is_cell(name: str) -> bool:
+    """Could `names` have made it?"""
+    stem, suffix = os.path.splitext(name)
+    return suffix == ".webp" and "-seed-" in stem and safe_stem(stem) == stem
 
 
 def files_of(path: str) -> tuple[str, str, str]:

@@ -87,7 +87,8 @@ def _laid(encoder: TextEncoder, asks: Sequence[Ask], style: str) -> list[list[Ro
             key = id(found), ask.scale
             vectors = given[key] = given[key] if key in given else _fitting(encoder, found) * ask.scale
         count = 0 if vectors is None else len(vectors)
-        laid.append([Row(chunk, vectors) for chunk in tokens.lay(parsed[template], read, count, encoder.tokenizer)])
+        chunks = tokens.lay(parsed[template], read, count, encoder.tokenizer, backtrack=tokens.BACKTRACK[style])
+        laid.append([Row(chunk, vectors) for chunk in chunks])
     return laid
 
 

@@ -433,6 +433,16 @@ def test_pending_judges_once_what_has_no_verdict(filled: Run, fake: Fake, home: 
         assert len(verdicts_of(store.read, resolve(store.read, "moonpaper"))) == 1
 
 
+def test_pending_tries_what_ended_in_an_error_once_more_in_each_run(filled: Run, fake: Fake) -> None:
+    fake.states["<fox-toy>"] = "error"
+    for states in (["error", "pass", "pass"], ["error"]):
+        said = filled("--quiet")
+        assert (sorted(said.lines), said.code) == (states, 1)
+    del fake.states["<fox-toy>"]
+    assert filled().lines[-1] == "1 pass"
+    assert filled().out == "Nothing waits: everything that can be rendered has a verdict.\n"
+
+
 def test_pending_as_json_is_an_array_whatever_waits(filled: Run) -> None:
     assert len(filled("--json", "--limit", "1").document) == 1
     assert len(filled("--json", "--base", "sd1", "--steps", "5").document) == 3

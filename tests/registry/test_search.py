@@ -226,7 +226,7 @@ def test_a_cursor_of_another_search_is_refused(store: Store) -> None:
     cursor = search(store, held, query_of([("limit", "2")])).cursor
     assert cursor is not None
     for pairs in ([("q", "name")], [("sort", "name")], [("sort", "-added")], [("base", "sd1")]):
-        with pytest.raises(BadParameter, match="another search"):
+        with pytest.raises(BadParameter, match="another list"):
             search(store, held, query_of([*pairs, ("cursor", cursor)]))
     assert len(search(store, held, query_of([("limit", "1"), ("facet", "base"), ("cursor", cursor)])).items) == 1
 

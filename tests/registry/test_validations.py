@@ -123,7 +123,7 @@ def test_what_was_answered_while_it_was_asked_is_no_job(known: Store, blobs: Blo
     (digest,) = named("a")
     asked, verdict = question(known.read, "a", Wanted()), kept(known, blobs, "a")
     assert known.write(lambda db: enqueue(db, asked, now())) == verdict
-    monkeypatch.setattr("embconv.registry.validations.unjudged", lambda *_: [digest])
+    monkeypatch.setattr("embconv.registry.validations.unjudged", lambda *_, **__: [digest])
     assert pending(known, Wanted(), base="sd1") == []
     assert groups(known.read, KIND) == []
 
@@ -196,6 +196,38 @@ def test_a_limit_is_kept_over_all_bases(known: Store, named: Any) -> None:
     named("a", "b")
     named("two", base="sd2", first=9)
     assert [len(pending(known, Wanted(), limit=limit)) for limit in (1, 2, 3, 9)] == [1, 2, 3, 3]
+
+
+def test_what_ended_in_an_error_is_pending_again_behind_what_was_never_tried(known: Store, blobs: Blobs, named: Any) -> None:
+    named("a", "b", "c", "d")
+    named("two", base="sd2", first=9)
+    states = {"a": "error", "b": "incompatible", "c": "error"}
+    for name, state in states.items():
+        kept(known, blobs, name, state=state)
+    kept(known, blobs, "c", Wanted(sheets=("strength",)))  # measured the same, and judged this time
+    numbers = pending(known, Wanted())
+    assert [one(known, number).digest for number in numbers] == [entry(known, name).digest for name in ("d", "two", "a")]
+    assert pending(known, Wanted(), limit=2) == numbers[:2]
+
+
+@pytest.mark.parametrize("state", ["pass", "weak", "no_effect", "broken", "incompatible"])
+def test_a_verdict_on_the_embedding_itself_stays_as_it_is(known: Store, blobs: Blobs, named: Any, state: str) -> None:
+    named("a")
+    verdict = kept(known, blobs, "a", state=state)
+    assert pending(known, Wanted()) == []
+    assert ask(known, "a", Wanted()) == verdict
+
+
+def test_what_an_earlier_engine_answered_is_asked_again(known: Store, blobs: Blobs, named: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engine 1 wrote another trigger under the pictures, and did not move what stands behind a comma to the next chunk."""
+    named("a")
+    with monkeypatch.context() as patched:
+        for module in ("verdicts", "store.validations"):
+            patched.setattr(f"embconv.registry.{module}.ENGINE", 1)
+        kept(known, blobs, "a")
+        assert pending(known, Wanted()) == []
+    assert len(pending(known, Wanted())) == 1
+    assert isinstance(ask(known, "a", Wanted()), Validation)
 
 
 def test_without_a_checkpoint_nothing_can_be_asked_for(store: Store) -> None:

@@ -32,7 +32,7 @@ from embconv.registry.store import Store
 from embconv.registry.store.leases import groups, lease
 from embconv.registry.times import now
 from embconv.registry.validation.worker import run
-from embconv.registry.validations import KIND, Validation, Wanted
+from embconv.registry.validations import KIND, Validation, Wanted, pending
 from embconv.registry.verdicts import KeptVerdict
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_the_verdict_shows_everywhere(client: Client, filled: list[str], home: s
 
 
 def test_renders_are_listed_and_sent(client: Client, filled: list[str], home: str) -> None:
-    assert client.get("/v1/embeddings/a/renders").json() == {"items": []}
+    assert client.get("/v1/embeddings/a/renders").json() == {"items": [], "total": 0, "next": None}
     first, second = done(client, home), done(client, home, sheets=["strength"])
     assert client.get("/v1/embeddings/a/renders").json()["items"] == [second, first]
     render = first["renders"][1]
@@ -105,6 +105,44 @@ def test_renders_are_listed_and_sent(client: Client, filled: list[str], home: st
     part = client.get(f"/v1/renders/{render['id']}", headers={"range": "bytes=0-3"})
     assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"RIFF", f"bytes 0-3/{len(answer.content)}")
     assert client.get(f"/v1/renders/{render['id']}", headers={"range": "bytes=9999-"}).status_code == 416
+
+
+def test_renders_come_in_pages_that_lead_on(client: Client, filled: list[str], home: str) -> None:
+    made = [done(client, home, profile=profile, sheets=sheets) for profile in ("standard", "quick") for sheets in ([], ["strength"])]
+    answer = client.get("/v1/embeddings/a/renders", params={"limit": "3"})
+    first = answer.json()
+    assert (first["items"], first["total"]) == (made[:0:-1], 4)
+    assert answer.headers["link"] == f'<{first["next"]}>; rel="next"'
+    assert client.get(first["next"]).json() == {"items": made[:1], "total": 4, "next": None}
+    assert "link" not in client.get("/v1/embeddings/a/renders", params={"limit": "4"}).headers
+    again = done(client, home, profile="quick", sheets=["prompts"])  # what comes meanwhile does not shift the next page
+    assert client.get(first["next"]).json()["items"] == made[:1]
+    assert client.get("/v1/embeddings/a/renders").json()["items"][0] == again
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=x", "cursor=", "cursor=W10", "limit=1&limit=2"])
+def test_a_page_of_renders_that_means_nothing_is_refused(client: Client, filled: list[str], query: str) -> None:
+    answer = client.get(f"/v1/embeddings/a/renders?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+
+
+def test_a_cursor_is_of_one_embedding(client: Client, filled: list[str], home: str) -> None:
+    done(client, home), done(client, home, profile="quick")
+    cursor = client.get("/v1/embeddings/a/renders", params={"limit": "1"}).json()["next"].partition("cursor=")[2]
+    assert client.get(f"/v1/embeddings/{filled[0]}/renders", params={"cursor": cursor}).status_code == 200
+    assert client.get(f"/v1/embeddings/{filled[1]}/renders", params={"cursor": cursor}).json()["code"] == "bad_parameter"
+
+
+def test_a_queue_that_is_full_takes_no_more_but_tells_of_what_it_has(client: Client, filled: list[str], home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embconv.registry.validations.WAITING", 2)
+    asked = [client.post("/v1/embeddings/a/validations", json={"profile": profile}) for profile in ("standard", "quick", "probe")]
+    assert [answer.status_code for answer in asked] == [202, 202, 503]
+    assert (asked[2].json()["code"], asked[2].headers["retry-after"]) == ("too_many_waiting", "60")
+    assert client.post("/v1/embeddings/a/validations").json() == asked[0].json()
+    with Store(home) as store:
+        assert [len(pending(store, Wanted())), len(pending(store, Wanted(profile="probe")))] == [2, 2]  # its operator may
+    work(home)
+    assert client.post("/v1/embeddings/a/validations", json={"profile": "probe"}).status_code == 200
 
 
 def test_what_was_removed_is_gone(client: Client, filled: list[str], home: str) -> None:

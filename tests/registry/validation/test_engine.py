@@ -113,6 +113,18 @@ def test_what_was_computed_before_memory_ran_out_is_kept() -> None:
     assert small.rows == 2
 
 
+def test_memory_that_runs_out_while_rows_are_put_together_halves_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.filled
+
+    def full(rows: torch.Tensor, count: int) -> torch.Tensor:
+        if count > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(rows, count)
+
+    monkeypatch.setattr(engine, "filled", full)
+    assert engine.spread(room(8), lambda rows: rows + 1, torch.arange(5.0)).tolist() == [1, 2, 3, 4, 5]
+
+
 def test_memory_for_not_even_one_row_is_an_error_with_the_size() -> None:
     def full(rows: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.")

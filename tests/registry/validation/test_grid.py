@@ -191,6 +191,41 @@ def test_files_are_written_together_or_not_at_all(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "sheet.png").exists()
 
 
+def cells_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_new_sheet_takes_the_cells_of_the_earlier_one_away_and_nothing_else(tmp_path: Path) -> None:
+    path, cells = str(tmp_path / "sheet.png"), tmp_path / "sheet-cells"
+    sheet_files.write(path, Judged(digest=SUBJECT.digest, verdict=VERDICT, pictures=tuple(pictures())), SUBJECT)
+    before = cells_of(cells)
+    for name in ("mine.webp", "strength-2-seed-1.webp"):  # of a user, and like one of ours that no sheet lists
+        (cells / name).write_bytes(b"mine")
+    (tmp_path / "other-seed-1.webp").write_bytes(b"mine")
+    few = tuple(pictures()[:6])
+    sheet_files.write(path, Judged(digest=SUBJECT.digest, verdict=VERDICT, pictures=few), SUBJECT, overwrite=True)
+    left = {name for name, _ in sheet_files.names(few)}
+    assert left < before
+    assert cells_of(cells) == left | {"mine.webp", "strength-2-seed-1.webp"}
+    assert cells_of(tmp_path) == {"sheet.png", "sheet.json", "sheet-cells", "other-seed-1.webp"}
+
+
+@pytest.mark.parametrize("listed", [
+    "../other-seed-1.webp", "sheet-cells/../other-seed-1.webp", "sheet-cells\\..-seed-1.webp", "other-seed-1.webp", "sheet-cells/mine.webp", "sheet-cells/a-seed-1.txt",
+    "sheet-cells/sub/a-seed-1.webp", "", None, 5,
+])  # fmt: skip
+def test_a_list_of_cells_that_is_not_ours_removes_nothing(listed: object, tmp_path: Path) -> None:
+    cells = tmp_path / "sheet-cells"
+    mine = [tmp_path / "other-seed-1.webp", cells / "mine.webp", cells / "a-seed-1.txt", cells / "sub" / "a-seed-1.webp", cells / "b-seed-1.webp"]
+    for each in mine:
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.write_bytes(b"mine")
+    for told in ({"digest": "x", "cells": [{"file": listed}]}, {"cells": [{"file": "sheet-cells/b-seed-1.webp"}]}, [], "sheet-cells/b-seed-1.webp"):
+        (tmp_path / "sheet.json").write_text(json.dumps(told))
+        sheet_files.write(str(tmp_path / "sheet.png"), Judged(digest=SUBJECT.digest, verdict=VERDICT, pictures=tuple(pictures()[:2])), SUBJECT, overwrite=True)
+        assert all(each.read_bytes() == b"mine" for each in mine), told
+
+
 def test_the_whole_carries_the_infotext_of_a_picture_with_the_embedding(tmp_path: Path) -> None:
     judged = Judged(digest=SUBJECT.digest, verdict=VERDICT, pictures=tuple(pictures()))
     for suffix in (".png", ".webp"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from embconv.registry.model import VERDICTS
-from embconv.registry.render_errors import BadCheckpoint, DeviceFailed
+from embconv.registry.render_errors import BadCheckpoint, DeviceFailed, DeviceFull
 from embconv.registry.validation import judge as module
 from embconv.registry.validation.calibrate import calibrate, vectors_of
 from embconv.registry.validation.controls import mean_of
@@ -364,6 +365,53 @@ def test_what_breaks_is_one_verdict_and_the_others_have_theirs(layer: str, model
     assert [digest for digest in found if found[digest] != clean[digest]] == ["3"]
     assert (found["3"].verdict.state, found["3"].retry) == ("error", True)
     assert "ZeroDivisionError: poison" in found["3"].verdict.because
+
+
+class Held:
+    """What lies in the device's memory."""
+
+
+FULL = {"raised": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "found": lambda: DeviceFull("cpu", 64, 64)}
+
+
+def short_of_memory(real: Callable[..., Any], fits: Callable[[Any], bool], full: Callable[[], Exception]) -> Callable[..., Any]:
+    """A layer that holds memory as it runs out of it; where what another try held is not given back, nothing fits."""
+    held: list[weakref.ref[Held]] = []
+
+    def layer(bench: Any, trials: Any, *rest: Any) -> Any:
+        mine = Held()
+        if any(each() for each in held) or not fits(trials):
+            held.append(weakref.ref(mine))
+            raise full()
+        return real(bench, trials, *rest)
+
+    return layer
+
+
+@pytest.mark.parametrize("full", FULL)
+@pytest.mark.parametrize("layer", ["read", "predict", "draw"])
+def test_memory_that_runs_out_halves_what_is_judged_together_down_to_the_one_that_does_not_fit(
+    layer: str, full: str, model: Callable[[str], Any], calibration: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [named(str(place), vectors=vectors("sd1", 1, seed=place), role="positive") for place in range(6)]
+    clean = {each.digest: each for each in judge(model("sd1"), several, protocol(), calibration=calibration)}
+    fits = lambda trials: len(trials) <= 2 and "3" not in [trial.subject.name for trial in trials]  # noqa: E731
+    short = short_of_memory(getattr(module, layer), fits, FULL[full])
+    monkeypatch.setattr(module, layer, short)
+    monkeypatch.setattr(module, "LAYERS", tuple(short if each.__name__ == layer else each for each in module.LAYERS))
+    found = {each.digest: each for each in judge(model("sd1"), several, protocol(), calibration=calibration)}
+    assert found.keys() == clean.keys()
+    assert [digest for digest in sorted(found) if found[digest] != clean[digest]] == ["3"]
+    assert (found["3"].verdict.state, found["3"].retry) == ("error", True)
+    assert found["3"].verdict.because.startswith("It could not be judged: One picture of 64 x 64 does not fit into the memory of cpu")
+
+
+def test_memory_for_not_even_an_ordinary_word_is_no_embeddings_fault(model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from embconv.registry.validation import calibrate as bars
+
+    monkeypatch.setattr(bars, "read", short_of_memory(bars.read, lambda trials: False, FULL["raised"]))
+    with pytest.raises(DeviceFull, match="64 x 64"):
+        list(judge(replace(model("sd1")), [named("good", role="positive")], protocol()))
 
 
 def test_a_layer_that_the_text_encoders_have_not_is_an_error_with_those_that_they_have(model: Callable[[str], Any]) -> None:

@@ -21,8 +21,9 @@ from diffusers import (
 )
 
 from embconv.registry.render_errors import DeviceFailed, DeviceFull
-from embconv.registry.validation import engine
+from embconv.registry.validation import engine, loop
 from embconv.registry.validation.decode import decode
+from embconv.registry.validation.engine import Room
 from embconv.registry.validation.loop import denoise, forward
 from embconv.registry.validation.parts import Conditioning, Drawn, Order
 
@@ -281,6 +282,41 @@ def test_memory_for_no_row_is_an_error_with_the_size(own: Any, order: Any) -> No
     mine = own()
     with failing(mine.unet, lambda call, rows: RuntimeError("CUDA out of memory.")), pytest.raises(DeviceFull, match="64 x 64"):
         drawn(mine, order())
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, part: str, fails: Callable[[int, Room], bool]) -> None:
+    """A part of the loop beside the UNet that does its work and runs out of memory at the end, as `fails(number of the call, room)` says."""
+    real, calls = getattr(loop, part), iter(range(10**6))
+
+    def full(model: Any, crowds: Any, batch: Any, room: Room) -> Any:
+        made = real(model, crowds, batch, room)
+        if fails(next(calls), room):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return made
+
+    monkeypatch.setattr(loop, part, full)
+
+
+@pytest.mark.parametrize("call", [0, 2, STEPS])
+def test_memory_that_runs_out_beside_the_unet_halves_the_rows_too(
+    call: int, own: Any, model: Any, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = [order(key=key, seed=key, sampler="euler_a" if key % 2 else "dpmpp_2m_karras", steps=STEPS - key % 3) for key in range(6)]
+    expected = drawn(model("sd1"), *orders, rows=4)
+    short_of_memory(monkeypatch, "advance", lambda number, room: number >= call and room.rows > 4)
+    mine = own()
+    found = list(denoise(mine, orders, rows=8))
+    assert sorted(each.key for each in found) == list(range(6))
+    begun_again = [each for each in found if torch.equal(each.latents, expected[each.key].latents)]
+    assert len(begun_again) >= 4  # all but those that had ended before
+    assert all((each.latents - expected[each.key].latents).abs().max() <= 1e-5 * each.latents.abs().max() for each in found)
+    assert engine.LEARNED[mine.unet] == {(64, 64): 4}
+
+
+def test_memory_that_never_suffices_beside_the_unet_is_an_error_with_the_size(own: Any, order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_of_memory(monkeypatch, "advance", lambda number, room: True)
+    with pytest.raises(DeviceFull, match="64 x 64"):
+        drawn(own(), *(order(key=key) for key in range(3)))
 
 
 def test_a_device_that_fails_ends_the_loop(own: Any, order: Any) -> None:

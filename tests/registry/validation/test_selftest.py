@@ -12,7 +12,8 @@ import torch
 from msgspec.structs import replace
 from PIL import Image
 
-from embconv.registry.render_errors import UnsoundCheckpoint
+from embconv.registry.render_errors import DeviceFull, UnsoundCheckpoint
+from embconv.registry.validation import selftest as module
 from embconv.registry.validation.selftest import NUMBERS, must_be_sound, selftest
 
 from .conftest import WIDTHS
@@ -128,3 +129,13 @@ def test_what_it_heard_is_told(model: Callable[[str], Any]) -> None:
     heard: list[tuple[int, int]] = []
     selftest(model("sd1"), heard=lambda done, total: heard.append((done, total)))
     assert heard == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("part", ["encode", "forward", "denoise"])
+def test_memory_that_does_not_hold_the_test_is_told_with_the_size(part: str, model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(module, part, full)
+    with pytest.raises(DeviceFull, match="64 x 64"):
+        selftest(model("sd1"))

@@ -21,7 +21,7 @@ from embconv.registry.blobs import Blobs
 from embconv.registry.errors import Busy, StorageFull
 from embconv.registry.ingest import take_away
 from embconv.registry.render_errors import DeviceFailed, DeviceFull
-from embconv.registry.store import Store, resolve
+from embconv.registry.store import Store, digest_of, resolve
 from embconv.registry.store.checkpoints import drop_checkpoint
 from embconv.registry.store.leases import Group, groups, lapsed, running
 from embconv.registry.store.validations import verdicts_of
@@ -477,6 +477,10 @@ def test_a_presence_ends_with_its_process(home: str, store: Store) -> None:
 # all that waits, in one process
 
 
+def heard_of(store: Store, name: str) -> str:
+    return digest_of(store.read, resolve(store.read, name))
+
+
 def test_draining_asks_for_and_does_only_what_has_no_verdict(known: Store, blobs: Blobs, home: str) -> None:
     fill(known, blobs, "a", "broken b", "error c")
     fill(known, blobs, "two", base="sd2", first=9)
@@ -494,7 +498,9 @@ def test_draining_asks_for_and_does_only_what_has_no_verdict(known: Store, blobs
     assert one(known, elsewhere).state == "waiting"
     assert drain(home, Fakes, Wanted(), limit=1) == 1
     assert states(known, "two") == ["pass"]
-    assert drain(home, lambda: pytest.fail("nothing is to be loaded"), Wanted(), base="sd1") == 0
+    assert drain(home, lambda: pytest.fail("nothing is to be loaded"), Wanted(), base="sd2") == 0
+    assert drain(home, Fakes, Wanted(), heard=hear) == 1
+    assert heard[3:] == [(heard_of(known, "error c"), "error")]
 
 
 def test_draining_raises_what_fails_the_device_and_loses_nothing(known: Store, blobs: Blobs, home: str) -> None:

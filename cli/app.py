@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click_default_group import DefaultGroup
 
 from embconv.converters.encoders import BASES
+from embconv.converters.errors import EmbconvError
 from embconv.converters.targets import TARGETS, Target, UnknownTarget, target
 
-from .main import meant
+from .main import COMMANDS, meant
 
 F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
@@ -30,7 +32,16 @@ def _version() -> str:
 
 
 class Commands(DefaultGroup):  # type: ignore[misc]  # it ships no types
-    """The commands: `convert` where the first word names none and was not mistyped for one."""
+    """The commands, each in the module of its name: `convert` where the first word names none and was not mistyped for one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
+        """The names of all."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:
+        """One of them; its module registers it when it is imported, and the others are not."""
+        import_module(f".{cmd_name if cmd_name in COMMANDS else 'convert'}", __package__)
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """The command of the first word."""
@@ -38,13 +49,30 @@ class Commands(DefaultGroup):  # type: ignore[misc]  # it ships no types
             raise click.UsageError(f"There is no command and no file {args[0]!r}. Did you mean {near}?", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *given: Any, **named: Any) -> Any:
+        """Read the arguments."""
+        with ending_well():
+            return super().make_context(*given, **named)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C ends it without click's own words."""
-        try:
+        """Run the command."""
+        with ending_well():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Stopped.", err=True)
-            raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def ending_well() -> Iterator[None]:
+    """Ctrl-C ends without click's own words, and what stops a whole command with its sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        raise SystemExit(130) from None
+    except EmbconvError as exc:
+        from .say import say_error  # seldom
+
+        say_error(exc)
+        raise SystemExit(2) from None
 
 
 GROUP: type[click.Group] = Commands  # so that `app` is one for the type checker too
@@ -182,33 +210,3 @@ def progress(total: int, what: str) -> tuple[Callable[[], None], Callable[[], No
     task = bar.add_task(what, total=total)
     bar.start()
     return (lambda: bar.advance(task)), bar.stop
-
-
-# the commands register themselves on `app`
-from . import (  # noqa: E402
-    add,
-    backup,
-    check,
-    checkpoints,
-    convert,
-    export,
-    hash,
-    identify,
-    inspect,
-    keys,
-    previews,
-    remove,
-    repair,
-    search,
-    serve,
-    show,
-    sync,
-    validate,
-    verify,
-    worker,
-)
-
-__all__ = [
-    "add", "app", "backup", "check", "checkpoints", "convert", "export", "hash", "identify", "inspect", "keys", "previews", "remove",
-    "repair", "search", "serve", "show", "sync", "validate", "verify", "worker",
-]  # fmt: skip

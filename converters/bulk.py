@@ -15,7 +15,7 @@ from .display import quoted
 from .errors import CannotWrite, EmbconvError, NotAnEmbedding, TargetExists
 from .folders import PICTURES, Unit
 from .paths import folder_of, stem_of, suffix_of, with_stem
-from .processes import spread
+from .processes import through
 from .staging import Staging, make_folder
 from .write import Written
 
@@ -27,13 +27,12 @@ FEW = 32        # so few files are done before a second process has started
 
 def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcome], None], workers: int | None = None) -> list[Outcome]:
     """Convert every unit; `done` hears of each outcome as it comes. The list is in the order of the units."""
-    count = min(workers or 1 + (os.cpu_count() or 1), max(1, len(units) // FEW))  # one more, for some of them wait for the disk
-    chunks = list(chunked(units, count))
+    count = min(workers or os.cpu_count() or 1, max(1, len(units) // FEW))
+    chunks = [packed(chunk) for chunk in chunked(units, count)]
     found: list[Outcome] = []
-    for packed in spread(partial(convert_packed, options=options), chunks, count=count):
-        outcomes = msgspec.msgpack.decode(packed, type=list[Outcome]) if isinstance(packed, bytes) else packed
-        found += outcomes
-        for outcome in outcomes:
+    for outcomes in through(partial(convert_chunks, options=options), chunks, count=count):
+        for outcome in unpacked(outcomes, Outcome):
+            found.append(outcome)
             done(outcome)
     return found
 
@@ -47,21 +46,62 @@ def chunked(units: Sequence[T], count: int, most: int = CHUNK) -> Iterator[Seque
         at += size
 
 
-def convert_packed(units: Sequence[Unit], options: Options) -> bytes | list[Outcome]:
-    """`convert_chunk` for another process, as MessagePack, which travels in a third of the time; not for names that are no UTF-8."""
-    outcomes = convert_chunk(units, options)
+def packed(values: Sequence[T]) -> bytes | Sequence[T]:
+    """The values for another process as MessagePack, which travels in a third of the time; not with names that are no UTF-8."""
     try:
-        return msgspec.msgpack.encode(outcomes)
+        return msgspec.msgpack.encode(values)
     except UnicodeEncodeError:
-        return outcomes
+        return values
 
 
-def convert_chunk(units: Sequence[Unit], options: Options) -> list[Outcome]:
-    """Some units in this process; their files come to the disk and get their names together."""
-    with Staging() as staging:
-        outcomes = [outcome for unit in units for outcome in convert_unit(unit, options, staging)]
-        lost = staging.publish()
-    return [failure(o.path, lost[o.written]) if o.written in lost and o.status == "converted" else o for o in outcomes]
+def unpacked(given: bytes | Sequence[T], kind: type[T]) -> Sequence[T]:
+    """What `packed` had."""
+    return msgspec.msgpack.decode(given, type=list[kind]) if isinstance(given, bytes) else given  # type: ignore[valid-type]
+
+
+def convert_chunks(chunks: Iterator[bytes | Sequence[Unit]], options: Options) -> Iterator[bytes | Sequence[Outcome]]:
+    """The outcomes of each chunk, in this process. While the files of one are brought to the disk, the next is converted."""
+    begun: list[Begun] = []
+    try:
+        for chunk in chunks:
+            begun.append(Begun(unpacked(chunk, Unit), options))
+            if len(begun) > 1:
+                yield packed(begun.pop(0).finished())
+        while begun:
+            yield packed(begun.pop(0).finished())
+    finally:
+        for unfinished in begun:
+            unfinished.discard()
+
+
+class Begun:
+    """Some units converted, their files on the way to the disk."""
+
+    def __init__(self, units: Sequence[Unit], options: Options) -> None:
+        self._options, self._staging = options, Staging()
+        try:
+            self._outcomes = [(unit, convert_unit(unit, options, self._staging)) for unit in units]
+            self._staging.flush_meanwhile()
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave nothing of them."""
+        self._staging.discard()
+
+    def finished(self) -> list[Outcome]:
+        """What came of them, once all have their names."""
+        with self._staging:
+            lost = self._staging.publish()
+        return [outcome for unit, outcomes in self._outcomes for outcome in self._settled(unit, outcomes, lost)]
+
+    def _settled(self, unit: Unit, outcomes: list[Outcome], lost: dict[str | None, EmbconvError]) -> list[Outcome]:
+        if not any(outcome.written in lost for outcome in outcomes):
+            return outcomes
+        if unit.new and isinstance(lost.get(unit.target), TargetExists):  # it came after somebody had looked
+            return Begun([replace(unit, new=False)], self._options).finished()
+        return [failure(o.path, lost[o.written]) if o.written in lost and o.status == "converted" else o for o in outcomes]
 
 
 def convert_unit(unit: Unit, options: Options, staging: Staging) -> list[Outcome]:
@@ -69,7 +109,7 @@ def convert_unit(unit: Unit, options: Options, staging: Staging) -> list[Outcome
     if unit.pair:
         return convert_pair(unit, options, staging)
     if len(unit.sources) == 1:
-        return convert_path(unit.sources[0], unit.target, options, staging.put, {}, sidecars=unit.told)
+        return convert_path(unit.sources[0], unit.target, options, staging.put, {}, sidecars=unit.told, new=unit.new)
     outcomes: list[Outcome] = []
     for path in unit.sources:
         taken = {other: None for other in unit.sources if other != path}
@@ -93,14 +133,16 @@ def put_at_once(written: Written, path: str, overwrite: bool) -> None:
     put_now(written, path, overwrite)
 
 
-def convert_path(path: str, target: str, options: Options, put: Put, taken: Taken, *, sidecars: bool = True) -> list[Outcome]:
-    """One file of a folder, all its embeddings."""
+def convert_path(
+    path: str, target: str, options: Options, put: Put, taken: Taken, *, sidecars: bool = True, new: bool = False
+) -> list[Outcome]:
+    """One file of a folder, all its embeddings. `new`: there was nothing at `target`."""
 
     def work() -> list[Outcome]:
         given = open_input(path, sidecars=sidecars)
         if len(given.reading.embeddings) > 1 and not options.pick:
             return _split(given, target, options, put)
-        return at_its_name(given, target, replace(options, split=False), put, taken)
+        return at_its_name(given, target, replace(options, split=False, new=new), put, taken)
 
     return guarded(path, target, work)
 
@@ -138,7 +180,8 @@ def at_its_name(given: Opened, target: str, options: Options, put: Put, taken: T
     except TargetExists:
         if target == path:
             raise
-    return converted_by(put, given, with_stem(target, f"{stem_of(target)}-{suffix_of(path or '')[1:].lower()}"), options)
+    other = with_stem(target, f"{stem_of(target)}-{suffix_of(path or '')[1:].lower()}")
+    return converted_by(put, given, other, replace(options, new=False))
 
 
 def _split(given: Opened, target: str, options: Options, put: Put) -> list[Outcome]:

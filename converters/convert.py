@@ -30,7 +30,8 @@ Put = Callable[[Written, str, bool], None]
 class Options(Struct, frozen=True, kw_only=True):
     """How to convert. `target` picks the form, `base` refuses what does not fit it, `dtype` narrows or widens.
 
-    `pick` and `split` are for files that hold several; `name` is the new trigger; `force` overwrites.
+    `pick` and `split` are for files that hold several; `name` is the new trigger; `force` overwrites. `new` says that
+    somebody has looked and nothing stands at the target, which saves looking; a file that comes meanwhile stays all the same.
     """
 
     target: Target | None = None
@@ -41,9 +42,10 @@ class Options(Struct, frozen=True, kw_only=True):
     split: bool = False
     force: bool = False
     dry_run: bool = False
+    new: bool = False
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, gc=False):
     """An error as data."""
 
     code: str
@@ -51,7 +53,7 @@ class Failure(Struct, frozen=True):
     hint: str = ""
 
 
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of one embedding. `status`: converted, already_there, would_convert, refused (the input) or failed (the output)."""
 
     path: str
@@ -139,7 +141,7 @@ def convert_one(put: Put, given: Opened, embedding: Embedding, path: str, option
         hashes=given.hashes,
         notes=notes,
     )
-    if os.path.lexists(path) and not options.force:
+    if not options.new and os.path.lexists(path) and not options.force:
         if not holds(path, written, plan, named=options.name is not None):
             raise TargetExists(path)
         return replace(outcome, status="already_there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -20,16 +20,17 @@ KINDS = (*CANDIDATES, *PICTURES)
 SECOND = re.compile(r"learned_embeds_2((-steps-\d+)?)", re.IGNORECASE)
 
 
-class Unit(Struct, frozen=True, kw_only=True):
+class Unit(Struct, frozen=True, kw_only=True, gc=False):
     """Files that want the same target, in the order in which they get it; `pair` are two halves of one embedding.
 
-    `told`: there may be sidecars beside them.
+    `told`: there may be sidecars beside them. `new`: nothing had the target's name, in any case of letters.
     """
 
     sources: tuple[str, ...]
     target: str
     pair: bool = False
     told: bool = True
+    new: bool = False
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -56,14 +57,36 @@ def find(folder: str, *, suffix: str, recursive: bool, out: str | None) -> Found
         here, name = os.path.split(path)
         if here not in homes:
             homes[here] = home_of(here, folder, out)
-        wanted[path] = os.path.join(homes[here], stem_of(name) + suffix)
+        wanted[path] = os.path.join(homes[here], os.path.splitext(name)[0] + suffix)
     telling = {os.path.dirname(path) for path in found if path.lower().endswith(SIDECAR_ENDINGS)}
-    units = [unit(sources, target, halves, telling) for target, sources in meeting(wanted)]
+    there = standing(homes.values())
+    units = [unit(files, target, halves, telling, new=is_new(target, there)) for target, files in meeting(wanted)]
     return Found(units=units, others=special + len(found) - len(files), trouble=trouble)
+
+
+def standing(folders: Iterable[str]) -> set[str] | None:
+    """The paths in these folders, all letters small; None where one of them cannot be listed."""
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            found.update(os.path.join(folder, name).casefold() for name in os.listdir(folder))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return found
+
+
+def is_new(target: str, there: set[str] | None) -> bool:
+    """Is there surely nothing at `target`?"""
+    return there is not None and target.casefold() not in there
 
 
 def meeting(wanted: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
     """Each target with its sources; names that differ in case only are one, as most people's file systems have it."""
+    if len({target.casefold() for target in wanted.values()}) == len(wanted):
+        yield from ((target, [path]) for path, target in wanted.items())
+        return
     alike: dict[tuple[str, str], dict[str, list[str]]] = {}
     for path, target in wanted.items():
         here, name = os.path.split(target)
@@ -92,16 +115,16 @@ def pairs_in(files: list[str]) -> dict[str, str]:
 
 def is_candidate(path: str) -> bool:
     """May this be an embedding, by its name? Hidden files are somebody's own business."""
-    name = os.path.basename(path)
-    return os.path.splitext(name)[1].lower() in KINDS and not name.startswith(".")
+    return path.lower().endswith(KINDS) and not os.path.basename(path).startswith(".")
 
 
-def unit(sources: list[str], target: str, halves: dict[str, str], telling: set[str] | None = None) -> Unit:
+def unit(sources: list[str], target: str, halves: dict[str, str], telling: set[str] | None = None, *, new: bool = False) -> Unit:
     """The files of one target; with the other half where there is one. `telling` are the folders with sidecars, if that is known."""
     if len(sources) == 1 and sources[0] in halves:
         return Unit(sources=(sources[0], halves[sources[0]]), target=target, pair=True)
     told = telling is None or (bool(telling) and any(os.path.dirname(path) in telling for path in sources))
-    return Unit(sources=tuple(sorted(sources, key=precedence) if len(sources) > 1 else sources), target=target, told=told)
+    several = len(sources) > 1
+    return Unit(sources=tuple(sorted(sources, key=precedence) if several else sources), target=target, told=told, new=new and not several)
 
 
 def precedence(path: str) -> tuple[int, str]:

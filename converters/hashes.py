@@ -24,7 +24,7 @@ AUTOV1_START, AUTOV1_LENGTH, AUTOV1_LEAST = 0x100000, 0x10000, 2 << 20
 AUTOV3_HEADER = 16 << 20  # model-scanner reads no header of 16 MiB or more and hashes from byte 8
 
 
-class Hashes(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Hashes(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All hashes of one file. Hex; crc32 upper case in Civitai's byte order; autov1 only from 2 MiB.
 
     `autov3_full` is what `autov3` (12 hex) abbreviates; `a1111_shorthash` is what infotexts call the TI hash.
@@ -49,9 +49,9 @@ def hashes(source: Source) -> Hashes:
     for start in range(0, source.size, PIECE):
         piece = source.read(start, min(PIECE, source.size - start))
         sha.update(piece)
+        content.update(memoryview(piece)[max(0, skip - start) :])
         blake.update(piece)
         crc = zlib.crc32(piece, crc)
-        content.update(memoryview(piece)[max(0, skip - start) :])
     sha256, autov3 = sha.hexdigest(), content.hexdigest()
     return Hashes(
         sha256=sha256,

@@ -1,4 +1,7 @@
-"""The values that flow through the converters: facts without behaviour."""
+"""The values that flow through the converters: facts without behaviour.
+
+Those with `gc=False` hold nothing that could lead back to them, so that the garbage collector need not look at them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ SIZES = {  # bytes of one number, by safetensors' dtype names
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
 
-class Tensor(Struct, frozen=True):
+class Tensor(Struct, frozen=True, gc=False):
     """Numbers: `dtype` in safetensors' names, `data` in C order, little endian."""
 
     dtype: str
@@ -24,7 +27,7 @@ class Tensor(Struct, frozen=True):
     data: bytes
 
 
-class TensorInfo(Struct, frozen=True):
+class TensorInfo(Struct, frozen=True, gc=False):
     """A tensor that was seen but not read: numbers `offset`, `strides` (both in elements) into a run of bytes.
 
     `strides` None means C order. `storage` names the run; only the container that made it knows where it lies.
@@ -69,7 +72,7 @@ class Contents(Struct, frozen=True):
     fetch: Callable[[TensorInfo], Tensor]
 
 
-class Names(Struct, frozen=True, kw_only=True):
+class Names(Struct, frozen=True, kw_only=True, gc=False):
     """Every claim about what the embedding is called; None where there is none."""
 
     file_stem: str | None = None
@@ -80,7 +83,7 @@ class Names(Struct, frozen=True, kw_only=True):
     sidecar: str | None = None        # trained word of a file beside it
 
 
-class Training(Struct, frozen=True, kw_only=True):
+class Training(Struct, frozen=True, kw_only=True, gc=False):
     """A1111's account of the training; UNSET where the file has no such key, None where it says None."""
 
     step: int | None | UnsetType = UNSET
@@ -100,7 +103,7 @@ class Hint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hashes: dict[str, str] = {}         # kind -> hex, a claim
 
 
-class SourceFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SourceFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file from which an embedding was converted, as its present file says: the oldest stands first in `sources`.
 
     `sha256` is None for inputs above limits.HASHED_SOURCE; those have `autov1`.

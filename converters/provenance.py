@@ -53,15 +53,15 @@ def _modelspec(embedding: Embedding, trigger: str, base: str | None) -> dict[str
     architecture = BASES[base].architecture if base else ""
     role, licence = role_of(embedding), next((hint.licence for hint in embedding.hints if hint.licence), None)
     fields = {
-        "sai_model_spec": "1.0.1",
-        "architecture": f"{architecture}/textual-inversion" if architecture else None,
-        "implementation": "diffusers",
-        "title": trigger,
-        "trigger_phrase": trigger,
-        "is_negative_embedding": {"negative": "true", "positive": "false"}.get(role),
-        "license": licence,
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture}/textual-inversion" if architecture else None,
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": trigger,
+        "modelspec.trigger_phrase": trigger,
+        "modelspec.is_negative_embedding": {"negative": "true", "positive": "false"}.get(role),
+        "modelspec.license": licence,
     }
-    return {f"modelspec.{key}": value for key, value in fields.items() if value}
+    return {key: value for key, value in fields.items() if value}
 
 
 def role_of(embedding: Embedding) -> str:

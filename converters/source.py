@@ -51,7 +51,7 @@ class Source:
             raise UnreadableFile(self.name, "it is a pipe or a device", "Give an ordinary file.")
         self.size = facts.st_size
         if self.size <= WHOLE_READ:
-            self._data = self._read_file(0, self.size)
+            self._data = self._read_on(self.size)
             self.close()
 
     def read(self, start: int, length: int) -> bytes:
@@ -60,14 +60,16 @@ class Source:
             raise UnreadableFile(self.name, f"{length} bytes wanted at {start}, the file has {self.size}")
         if self._data is not None:
             return self._data[start : start + length]
+        assert self._file is not None
         try:
-            return self._read_file(start, length)
+            os.lseek(self._file, start, os.SEEK_SET)
+            return self._read_on(length)
         except OSError as exc:
             raise UnreadableFile(self.name, exc.strerror or str(exc)) from exc
 
-    def _read_file(self, start: int, length: int) -> bytes:
+    def _read_on(self, length: int) -> bytes:
+        """The next `length` bytes of the file."""
         assert self._file is not None
-        os.lseek(self._file, start, os.SEEK_SET)
         parts, left = [], length
         while left:
             part = os.read(self._file, left)

@@ -6,8 +6,11 @@ that what a killed one left can be told and swept away.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from functools import cache
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -39,6 +42,7 @@ class Staging:
         self._unnamed: dict[str, int] = {}
         self._begun: dict[str, TemporaryFolder] = {}
         self._folders: set[str] = set()
+        self._flushing: Flushing | None = None
 
     def put(self, written: Written, path: str, overwrite: bool) -> None:
         """Write and prove a file; it gets its name by `publish`. TargetExists if one of the same name waits already."""
@@ -48,7 +52,7 @@ class Staging:
         if folder not in self._folders:
             make_folder(folder)
             self._folders.add(folder)
-        handle = None if overwrite else stage_unnamed(written, path, folder)
+        handle = None if overwrite or len(self._unnamed) >= handles_kept() else stage_unnamed(written, path, folder)
         if handle is not None:
             self._unnamed[path] = handle
             return
@@ -72,13 +76,22 @@ class Staging:
                 raise CannotWrite(folder, exc.strerror or str(exc)) from exc
         return os.path.join(self._begun[folder].path, os.urandom(8).hex())
 
+    def flush_meanwhile(self) -> None:
+        """Begin to bring everything to the disk in a thread of its own; `publish` waits for it."""
+        if len(self._waiting) + len(self._unnamed) > FEW:
+            self._flushing = Flushing(self._folders)
+
     def publish(self) -> dict[str | None, EmbconvError]:
         """Flush everything, then rename; what could not be is returned under its path."""
         lost: dict[str | None, EmbconvError] = {}
-        flushed = flush_together(self._folders) if len(self._waiting) + len(self._unnamed) > FEW else False
+        if self._flushing is None:
+            self.flush_meanwhile()
+        flushed = self._flushing is not None and self._flushing.done()
         for path, handle in self._unnamed.items():
             try:
-                if not flushed:
+                if flushed:
+                    forget_pages(handle)
+                else:
                     os.fsync(handle)
                 publish_unnamed(handle, path)
             except OSError as exc:
@@ -100,10 +113,32 @@ class Staging:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Let go of what has no name of its own yet."""
         for handle in self._unnamed.values():
             os.close(handle)
         for begun in self._begun.values():
             begun.discard()
+
+
+class Flushing(Thread):
+    """Folders on their way to the disk."""
+
+    def __init__(self, folders: set[str]) -> None:
+        super().__init__(daemon=True)
+        self._to_flush, self._flushed = folders, False
+        self.start()
+
+    def run(self) -> None:
+        """What the thread does."""
+        self._flushed = flush_together(self._to_flush)
+
+    def done(self) -> bool:
+        """Wait for it: is everything there?"""
+        self.join()
+        return self._flushed
 
 
 def sweep(folder: str) -> None:
@@ -124,6 +159,24 @@ def make_folder(folder: str) -> None:
 def flush_together(folders: set[str]) -> bool:
     """Bring everything in these folders to the disk at once; False where the system cannot, or says that some of it failed."""
     return sys.platform == "linux" and all(sync_file_system(folder) for folder in folders)
+
+
+def forget_pages(handle: int) -> None:
+    """Let the system use the memory that holds a file which is on the disk: thousands would push out what others keep there."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@cache
+def handles_kept() -> int:
+    """How many files may be open until they get their names: a quarter of all that this process may open, for two wait at once."""
+    try:
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:
+        return 0  # Windows, which has no files without a name
+    soft = getrlimit(RLIMIT_NOFILE)[0]
+    return soft // 4 if soft > 0 else 256
 
 
 def sync_file_system(folder: str) -> bool:

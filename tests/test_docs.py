@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from embconv.cli.app import app
@@ -56,13 +57,15 @@ def blocks(name: str, kind: str) -> list[str]:
 
 def commands(group: Any = app, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every command with its words, those of groups too."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield " ".join((*path, name)), command
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
 
 
-@pytest.mark.parametrize(("words", "command"), commands())
+@pytest.mark.parametrize(("words", "command"), list(commands()))
 def test_every_command_and_option_is_documented(words: str, command: Any) -> None:
     page = text("docs/cli.md")
     assert f"\n## {words.split(maxsplit=1)[0]}\n" in page

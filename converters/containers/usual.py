@@ -31,7 +31,7 @@ def load_usual(data: bytes, persistent: Persistent) -> Node | None:
     if match is None:
         return None
     token, kind, key, length, place, *numbers, name, step, checkpoint, checkpoint_name = match.groups()
-    numel, rows, width, first, second = [_number(opcode) for opcode in numbers]
+    numel, rows, width, first, second = map(_number, numbers)
     if length[0] != len(place):
         return None
     storage = persistent(("storage", ALLOWED["torch", f"{kind.decode()}Storage"], key.decode(), place.decode(), numel))
@@ -55,7 +55,7 @@ def _tensor(storage: object, shape: tuple[int, int], strides: tuple[int, int]) -
 
 def _number(opcode: bytes) -> int:
     """The number that an opcode pushes; BININT alone has a sign."""
-    return int.from_bytes(opcode[1:], "little", signed=opcode[:1] == b"J")
+    return opcode[1] if len(opcode) == 2 else int.from_bytes(opcode[1:], "little", signed=len(opcode) == 5)
 
 
 def _text(opcode: bytes) -> str | None:

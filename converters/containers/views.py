@@ -112,7 +112,12 @@ def _check_inside(numel: int, offset: int, shape: tuple[int, ...], strides: tupl
 
 
 def _naturals(values: object) -> bool:
-    return type(values) is tuple and set(map(type, values)) <= {int} and 0 <= min(values, default=0) <= max(values, default=0) < 1 << 62
+    if type(values) is not tuple:
+        return False
+    for value in values:  # noqa: SIM110  # a third of the time, where each tensor comes four times
+        if type(value) is not int or not 0 <= value < 1 << 62:
+            return False
+    return True
 
 
 def view(storage: Storage, offset: object, shape: object, strides: object, dtype: str | None = None) -> TensorInfo:

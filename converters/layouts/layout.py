@@ -51,7 +51,7 @@ def tensors_of(root: Node) -> dict[Any, TensorInfo]:
 def vectors_of(root: Node) -> dict[str, TensorInfo]:
     """The dict's tensors if there are any, all of them hold vectors and every other value is plain; else nothing."""
     tensors = tensors_of(root)
-    if not tensors or not all(isinstance(key, str) and is_vectors(info) for key, info in tensors.items()):
+    if not tensors or not all([isinstance(key, str) and is_vectors(info) for key, info in tensors.items()]):  # noqa: C419  # half the time
         return {}
     alone = len(tensors) == len(root)
     return tensors if alone or all(is_plain(node) for key, node in root.items() if key not in tensors) else {}
@@ -78,6 +78,8 @@ def place(contents: Contents, infos: dict[str, TensorInfo]) -> dict[str, Any]:
     tensors = {key: fetch(contents, info) for key, info in infos.items()}
     ends = {key: key.removesuffix("_out") for key in tensors if is_output(key)}
     vectors, outputs = homes({key: key for key in tensors if key not in ends}, tensors), homes(ends, tensors) if ends else {}
+    if not outputs:
+        return {"vectors": {home: tensors[key] for key, home in vectors.items()}, "keys": {home: key for key, home in vectors.items()}}
     return {
         "vectors": {home: tensors[key] for key, home in vectors.items()},
         "output_vectors": {home: tensors[key] for key, home in outputs.items()},

@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from embconv.cli import main
 from embconv.cli.main import COMMANDS, is_plain
+from embconv.converters import bulk
+from embconv.converters.errors import EmbconvError
 
 from .conftest import SAMPLES, Said
 
@@ -88,9 +92,26 @@ def test_which_commands_are_plain(arguments: list[str], plain: bool) -> None:
 
 
 def test_the_quick_way_knows_every_command() -> None:
-    from embconv.cli.app import app
+    modules = {path.stem for path in Path(main.__file__).parent.glob("*.py") if re.search(r"^@app\.(command|group)\(", path.read_text(), re.MULTILINE)}
+    assert set(COMMANDS) == modules
 
-    assert set(COMMANDS) == set(app.commands)
+
+def test_a_command_imports_no_other(samples: Path) -> None:
+    code = f"{LOADED[: LOADED.index('print(')]}print(sorted(name for name in sys.modules if name.startswith('embconv.cli.')), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, "hash", "moonpaper.pt"], capture_output=True, text=True, timeout=60)
+    loaded = {name.rpartition(".")[2] for name in re.findall(r"'(embconv[.\w]+)'", done.stderr)}
+    assert loaded & set(COMMANDS) == {"hash"}
+
+
+def test_what_stops_a_whole_command_is_a_sentence_and_exit_2(samples: Path, embconv: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*given: object, **named: object) -> Iterator[object]:
+        raise EmbconvError("A helper process was ended from outside.", "Run the same command again.")
+        yield
+
+    monkeypatch.setattr(bulk, "through", lost)
+    said = embconv("convert", ".", "-o", "out")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "Error: A helper process was ended from outside.  [error]\n  Run the same command again.\n"
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embconv.converters import processes
 from embconv.converters.bulk import CHUNK, FEW, chunked, convert_units, counts
 from embconv.converters.convert import Options, Outcome
 from embconv.converters.folders import CANDIDATES, PICTURES, Unit, find, first_half, meeting
@@ -163,60 +160,6 @@ def test_a_name_that_is_no_utf_8(tmp_path: Path, workers: int) -> None:
     assert counts(run(folder, out=tmp_path / "out", workers=workers)) == {"converted": 81}
 
 
-# Ctrl-C while the processes were being started ended in "cannot join thread before it is started"
-def test_ctrl_c_waits_until_the_processes_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[int] = []
-
-    class Impatient(ProcessPoolExecutor):
-        def submit(self, *given: Any, **named: Any) -> Any:
-            signal.raise_signal(signal.SIGINT)
-            future = super().submit(*given, **named)
-            started.append(len(self._processes or ()))
-            return future
-
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", Impatient)
-    before = signal.getsignal(signal.SIGINT)
-    units = [Unit(sources=(f"{i}.pt",), target=f"{i}.safetensors") for i in range(200)]
-    with pytest.raises(KeyboardInterrupt):
-        convert_units(units, Options(), done=lambda outcome: None, workers=2)
-    assert started == [2 for _ in chunked(units, 2)]
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-# a terminal sends Ctrl-C to the new processes too; on Python 3.14 and on macOS they begin with nothing that would ignore it
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no masks")
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_ctrl_c_while_a_process_starts_does_not_reach_it(method: str) -> None:
-    context, raised = multiprocessing.get_context(method), (signal.SIGINT,)
-    with ProcessPoolExecutor(1, mp_context=context, initializer=signal.raise_signal, initargs=raised) as pool:
-        with processes.ctrl_c_later():
-            future = pool.submit(abs, -1)
-        assert future.result(60) == 1
-
-
-# another thread, such as that of the progress bar, may take the signal
-def test_ctrl_c_that_another_thread_takes_waits_too() -> None:
-    may, done = threading.Event(), threading.Event()
-
-    def take() -> None:
-        may.wait()
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-        done.set()
-
-    threading.Thread(target=take).start()
-    finished: list[bool] = []
-
-    def wait() -> None:
-        with processes.ctrl_c_later():
-            may.set()
-            done.wait()
-            finished.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        wait()
-    assert finished
-
-
 # ---- again ----
 
 
@@ -230,6 +173,48 @@ def test_again_everything_is_already_there(tmp_path: Path, out: str | None) -> N
     assert counts(first) == {"converted": 4}
     assert set(counts(second)) == {"already_there"}
     assert {name: (tmp_path / name).stat().st_ino for name in files_in(tmp_path)} == before
+
+
+@pytest.mark.parametrize(("there", "status", "names"), [
+    (STYLE, "already_there", ["a.safetensors"]),
+    (OTHER, "converted", ["a-pt.safetensors", "a.safetensors"]),
+], ids=["with the same vectors", "with other vectors"])  # fmt: skip
+def test_a_file_that_came_after_the_folder_was_looked_through_is_seen(tmp_path: Path, there: bytes, status: str, names: list[str]) -> None:
+    folder, out = tree(tmp_path / "in", a_dot_pt=STYLE), tmp_path / "out"
+    found = find(str(folder), suffix=".safetensors", recursive=True, out=str(out))
+    assert [unit.new for unit in found.units] == [True]
+    run(tree(tmp_path / "other", a_dot_pt=there), out=out)
+    before = (out / "a.safetensors").read_bytes()
+    (outcome,) = convert_units(found.units, Options(), done=lambda outcome: None)
+    assert (outcome.status, sorted(os.listdir(out))) == (status, names)
+    assert (out / "a.safetensors").read_bytes() == before
+    assert vectors(out / names[0]) == STYLES[STYLE]
+
+
+def test_what_is_there_is_seen_whatever_the_case_of_its_letters(tmp_path: Path) -> None:
+    tree(tmp_path, in__a_dot_pt=STYLE, in__b_dot_pt=STYLE, out__A_dot_safetensors=b"")
+    found = find(str(tmp_path / "in"), suffix=".safetensors", recursive=True, out=str(tmp_path / "out"))
+    assert [(Path(unit.target).name, unit.new) for unit in found.units] == [("a.safetensors", False), ("b.safetensors", True)]
+
+
+def test_where_nobody_may_look_nothing_is_taken_for_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, in__a_dot_pt=STYLE, out__b_dot_safetensors=b"")
+
+    def listdir(folder: str) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    found = find(str(tmp_path / "in"), suffix=".safetensors", recursive=True, out=str(tmp_path / "out"))
+    assert [unit.new for unit in found.units] == [False]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it has no such limit")
+def test_few_files_may_be_open(tmp_path: Path) -> None:
+    folder = links(tmp_path / "in", 300, STYLE)
+    few = ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *command(folder, tmp_path / "out")]
+    done = subprocess.run(few, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(files_in(tmp_path / "out")) == 300
 
 
 def test_changed_vectors_are_not_written_over_what_is_there(tmp_path: Path) -> None:
@@ -393,18 +378,17 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 # ---- more than one core ----
 
 
-class Watched(ProcessPoolExecutor):
-    """A pool that remembers how many processes it had."""
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[multiprocessing.Process]:
+    """The processes that are started from now on."""
+    started: list[multiprocessing.Process] = []
 
-    used: set[int]
+    class Watched(multiprocessing.Process):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
 
-    def __exit__(self, *given: object) -> None:
-        super().__exit__(*given)
-
-    def submit(self, *given: Any, **named: Any) -> Any:
-        future = super().submit(*given, **named)
-        Watched.used = Watched.used | set(self._processes or ())
-        return future
+    monkeypatch.setattr(multiprocessing, "Process", Watched)
+    return started
 
 
 def links(folder: Path, number: int, *sources: bytes) -> Path:
@@ -419,13 +403,12 @@ def links(folder: Path, number: int, *sources: bytes) -> Path:
 
 @pytest.mark.parametrize(("number", "used"), [(20, 0), (100, 2), (400, 2)])
 def test_two_cores_are_used_where_it_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, used: int) -> None:
-    Watched.used = set()
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", Watched)
+    processes = watched(monkeypatch)
     folder = links(tmp_path / "in", number, STYLE, OTHER, BROKEN)
     told: list[Outcome] = []
     found = find(str(folder), suffix=".safetensors", recursive=False, out=str(tmp_path / "out"))
     outcomes = convert_units(found.units, Options(), done=told.append, workers=2)
-    assert len(Watched.used) == used
+    assert len(processes) == used
     assert [Path(outcome.path).name for outcome in outcomes] == sorted(os.listdir(folder))
     assert told == outcomes
     assert counts(outcomes) == {"converted": len(files_in(tmp_path / "out")), "refused": len([i for i in range(number) if i % 3 == 2])}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,61 @@ def test_many_files_are_flushed_at_once(tmp_path: Path, monkeypatch: pytest.Monk
         put(staging, tmp_path / "deep", "a b c d e")
         assert staging.publish() == {}
     assert sorted(synced) == [str(tmp_path), str(tmp_path / "deep")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is Linux's")
+def test_files_are_flushed_while_others_are_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, waited = threading.Event(), []
+    monkeypatch.setattr(module, "sync_file_system", lambda folder: waited.append(begun.wait(60)) or True)
+    with Staging() as first, Staging() as second:
+        put(first, tmp_path, "a b c d e")
+        first.flush_meanwhile()
+        put(second, tmp_path, "f")
+        begun.set()
+        assert first.publish() == {}
+        assert second.publish() == {}
+    assert waited == [True]
+    assert names_in(tmp_path) == files("a b c d e f")
+
+
+def resident(path: Path) -> int:
+    """How many pages of a file the system holds in memory (mincore)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as pages:
+        told = (ctypes.c_ubyte * -(-len(pages) // mmap.PAGESIZE))()
+        start = ctypes.c_char.from_buffer(pages)
+        failed = ctypes.CDLL(None).mincore(ctypes.byref(start), ctypes.c_size_t(len(pages)), told)
+        del start  # else the map cannot be closed
+        assert failed == 0
+        return sum(page & 1 for page in told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mincore as Linux has it")
+def test_what_is_on_the_disk_fills_no_memory(tmp_path: Path) -> None:
+    with Staging() as staging:
+        put(staging, tmp_path, "a b c d e f")
+        assert staging.publish() == {}
+    if not writing.UNNAMED:
+        pytest.skip("those with a name are few")
+    with (tmp_path / "other").open("wb") as other:
+        other.write(WRITTEN.data)
+        other.flush()
+        assert resident(tmp_path / "other") > 0
+        os.fsync(other.fileno())
+        os.posix_fadvise(other.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if resident(tmp_path / "other"):
+        pytest.skip("this file system is in memory as a whole")
+    assert [resident(tmp_path / name) for name in files("a b c d e f")] == [0] * 6
+
+
+def test_of_few_handles_some_are_left_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "handles_kept", lambda: 2)
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    with Staging() as staging:
+        put(staging, tmp_path, "a b c d e f g h")
+        if before and writing.UNNAMED:
+            assert len(set(os.listdir("/proc/self/fd")) - before) == 3  # two, and the folder in which the others wait
+        assert staging.publish() == {}
+    assert names_in(tmp_path) == files("a b c d e f g h")
 
 
 def test_a_folder_that_is_gone_cannot_be_synced(tmp_path: Path) -> None:

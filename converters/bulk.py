@@ -21,7 +21,7 @@ from .write import Written
 
 T = TypeVar("T")
 Taken = dict[str, str | None]  # target -> digest
-CHUNK = 256     # files whose bytes reach the disk together: each flush makes the file system stop and sort itself
+CHUNK = 192     # files whose bytes reach the disk together, each flush makes the file system sort itself; told of at once through a pipe
 FEW = 32        # so few files are done before a second process has started
 
 

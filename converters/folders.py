@@ -11,7 +11,7 @@ from msgspec import Struct
 from .convert import Outcome, failure
 from .display import quoted
 from .errors import EmbconvError
-from .paths import beside, stem_of, suffix_of
+from .paths import beside, name_of, stem_of, suffix_of
 from .sidecars import ENDINGS as SIDECAR_ENDINGS
 
 CANDIDATES = (".pt", ".bin", ".safetensors", ".pti", ".ckpt", ".pth", ".npy", ".emb", ".embedding")
@@ -115,7 +115,7 @@ def pairs_in(files: list[str]) -> dict[str, str]:
 
 def is_candidate(path: str) -> bool:
     """May this be an embedding, by its name? Hidden files are somebody's own business."""
-    return path.lower().endswith(KINDS) and not os.path.basename(path).startswith(".")
+    return path.lower().endswith(KINDS) and not name_of(path).startswith(".")
 
 
 def unit(sources: list[str], target: str, halves: dict[str, str], telling: set[str] | None = None, *, new: bool = False) -> Unit:

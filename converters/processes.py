@@ -17,7 +17,7 @@ from .errors import EmbconvError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Stream = Callable[[Iterator[Item]], Iterator[Result]]
-AHEAD = 2  # items that a process has at once: the one that it works on, and one whose result may wait for it, or it for this result
+AHEAD = 3  # items that a process has at once: one that it works on, one whose result may wait for that, and the next
 
 
 class Raised(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .errors import UnreadableFile
 from .limits import WHOLE_READ
+from .paths import name_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,7 +33,7 @@ class Source:
             self.name, self._data, self.size = name or "<bytes>", source, len(source)
             return
         self.path = os.fspath(source)
-        self.name = name or os.path.basename(self.path) or self.path
+        self.name = name or name_of(self.path) or self.path
         try:
             self._open(self.path)
         except OSError as exc:

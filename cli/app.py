@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,7 +101,7 @@ def reports(command: F) -> F:
     return click.option("--nl", "as_lines", is_flag=True, help="One JSON document on each line.")(command)
 
 
-def print_json(reports: list[Any], *, lines: bool) -> None:
+def print_json(reports: Sequence[Any], *, lines: bool) -> None:
     """Several reports as lines, or as one document: an object for one, an array for more."""
     if lines:
         click.echo(json_lines(reports), nl=False)
@@ -109,7 +109,7 @@ def print_json(reports: list[Any], *, lines: bool) -> None:
         click.echo(as_json(reports[0] if len(reports) == 1 else reports, indent=2))
 
 
-def json_lines(reports: list[Any]) -> str:
+def json_lines(reports: Sequence[Any]) -> str:
     """One JSON document on each line, as `as_json` makes them; all at once where every character is plain."""
     from msgspec.json import Encoder
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -107,15 +109,26 @@ def to_folder(sources: list[str], out: str | None, suffix: str, recursive: bool,
         say_error(exc)
         return 2
     units, others, outcomes = gather(sources, out, suffix, recursive)
-    advance, stop = progress(len(units), "Converting")
+    as_lines = style == "nl"
+    advance, stop = progress(0 if as_lines and sys.stdout.isatty() else len(units), "Converting")
+
+    def heard(some: Sequence[Outcome]) -> None:
+        if as_lines:
+            print_json(some, lines=True)
+        for _ in some:
+            advance()
+
     try:
-        outcomes += convert_units(units, options, done=lambda outcome: advance())
+        if as_lines:
+            print_json(outcomes, lines=True)
+        outcomes += convert_units(units, options, done=heard)
     except KeyboardInterrupt:
         stop()
         click.echo("Stopped. Every file that was written is whole; run the same command again to go on.", err=True)
         return 130
     stop()
-    show(outcomes, style, batch=True, others=others)
+    if not as_lines:
+        show(outcomes, style, batch=True, others=others)
     return exit_code(outcomes)
 
 

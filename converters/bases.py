@@ -28,8 +28,8 @@ def bases_of(embedding: Embedding) -> tuple[BaseClaim, ...]:
     """Every base whose encoders fit, the best first. Widths decide; headers, sidecars and the layout add weight."""
     training = embedding.training
     checkpoint = training.sd_checkpoint_name if training else None
-    widths = tuple((key, tensor.shape[1]) for key, tensor in embedding.vectors.items())
-    told = tuple((hint.base, f"{hint.source} says {hint.base_text}") for hint in embedding.hints if hint.base)
+    widths = tuple([(key, tensor.shape[1]) for key, tensor in embedding.vectors.items()])
+    told = tuple([(hint.base, f"{hint.source} says {hint.base_text}") for hint in embedding.hints if hint.base])
     return _claims(widths, embedding.layout, checkpoint if isinstance(checkpoint, str) else "", told)
 
 
@@ -84,8 +84,13 @@ def base_of_embedding(embedding: Embedding) -> str | None:
 
 def described(embedding: Embedding) -> str:
     """An embedding as a phrase: `SD 2.x (clip_h, 1024 wide, 4 vectors)`."""
-    base = base_of_embedding(embedding)
-    parts = [f"{key}, {tensor.shape[1]} wide, {counted(tensor.shape[0], 'vector')}" for key, tensor in embedding.vectors.items()]
+    sizes = tuple([(key, tensor.shape[0], tensor.shape[1]) for key, tensor in embedding.vectors.items()])
+    return _described(base_of_embedding(embedding), sizes)
+
+
+@lru_cache(maxsize=1024)  # as above
+def _described(base: str | None, sizes: tuple[tuple[str, int, int], ...]) -> str:
+    parts = [f"{key}, {width} wide, {counted(count, 'vector')}" for key, count, width in sizes]
     return f"{BASES[base].title if base else 'an unknown base'} ({'; '.join(parts) or 'no input vectors'})"
 
 

@@ -25,15 +25,17 @@ CHUNK = 192     # files whose bytes reach the disk together, each flush makes th
 FEW = 32        # so few files are done before a second process has started
 
 
-def convert_units(units: list[Unit], options: Options, *, done: Callable[[Outcome], None], workers: int | None = None) -> list[Outcome]:
-    """Convert every unit; `done` hears of each outcome as it comes. The list is in the order of the units."""
+def convert_units(
+    units: list[Unit], options: Options, *, done: Callable[[Sequence[Outcome]], None], workers: int | None = None
+) -> list[Outcome]:
+    """Convert every unit; `done` hears of the outcomes as they come, some at once. The list is in the order of the units."""
     count = min(workers or os.cpu_count() or 1, max(1, len(units) // FEW))
     chunks = [packed(chunk) for chunk in chunked(units, count)]
     found: list[Outcome] = []
-    for outcomes in through(partial(convert_chunks, options=options), chunks, count=count):
-        for outcome in unpacked(outcomes, Outcome):
-            found.append(outcome)
-            done(outcome)
+    for told in through(partial(convert_chunks, options=options), chunks, count=count):
+        outcomes = unpacked(told, Outcome)
+        done(outcomes)
+        found += outcomes
     return found
 
 

@@ -56,7 +56,10 @@ class TemporaryFolder:
         while True:
             self.path = os.path.join(parent, prefix + name_of_mine())
             os.makedirs(self.path)
-            self._handle = os.open(self.path, os.O_RDONLY) if os.name != "nt" else None
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY) if os.name != "nt" else None
+            except FileNotFoundError:
+                continue  # a sweep took it for a dead one's
             if self._handle is None or (lock(self._handle) and os.path.isdir(self.path)):
                 return
             os.close(self._handle)

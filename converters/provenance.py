@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from .encoders import BASES, BY_WIDTH, ENCODERS
 from .model import Embedding, Hint, Names, SourceFile, Tensor, Training
@@ -71,9 +71,10 @@ def role_of(embedding: Embedding) -> str:
 
 def _a1111_fields(embedding: Embedding) -> dict[str, str]:
     told: dict[str, Any] = {} if embedding.names.inner_name is None else {"name": embedding.names.inner_name}
-    if embedding.training:
-        told |= {key: value for key, value in asdict(embedding.training).items() if value is not UNSET}
-    return {key: as_json(value) for key, value in told.items()}
+    training = embedding.training
+    if training:
+        told |= {"step": training.step, "sd_checkpoint": training.sd_checkpoint, "sd_checkpoint_name": training.sd_checkpoint_name}
+    return {key: as_json(value) for key, value in told.items() if value is not UNSET}
 
 
 def as_json(value: object) -> str:

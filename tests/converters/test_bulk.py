@@ -44,7 +44,7 @@ def run(
     folder: Path, *, to: str = ".safetensors", recursive: bool = True, out: Path | None = None, workers: int = 1, **options: Any
 ) -> list[Outcome]:
     found = find(str(folder), suffix=to, recursive=recursive, out=str(out) if out else None)
-    return found.trouble + convert_units(found.units, Options(**options), done=lambda outcome: None, workers=workers)
+    return found.trouble + convert_units(found.units, Options(**options), done=lambda outcomes: None, workers=workers)
 
 
 def said(outcomes: list[Outcome]) -> dict[str, str]:
@@ -185,7 +185,7 @@ def test_a_file_that_came_after_the_folder_was_looked_through_is_seen(tmp_path: 
     assert [unit.new for unit in found.units] == [True]
     run(tree(tmp_path / "other", a_dot_pt=there), out=out)
     before = (out / "a.safetensors").read_bytes()
-    (outcome,) = convert_units(found.units, Options(), done=lambda outcome: None)
+    (outcome,) = convert_units(found.units, Options(), done=lambda outcomes: None)
     assert (outcome.status, sorted(os.listdir(out))) == (status, names)
     assert (out / "a.safetensors").read_bytes() == before
     assert vectors(out / names[0]) == STYLES[STYLE]
@@ -407,7 +407,7 @@ def test_two_cores_are_used_where_it_pays(tmp_path: Path, monkeypatch: pytest.Mo
     folder = links(tmp_path / "in", number, STYLE, OTHER, BROKEN)
     told: list[Outcome] = []
     found = find(str(folder), suffix=".safetensors", recursive=False, out=str(tmp_path / "out"))
-    outcomes = convert_units(found.units, Options(), done=told.append, workers=2)
+    outcomes = convert_units(found.units, Options(), done=told.extend, workers=2)
     assert len(processes) == used
     assert [Path(outcome.path).name for outcome in outcomes] == sorted(os.listdir(folder))
     assert told == outcomes
@@ -485,6 +485,17 @@ def test_ctrl_c_leaves_no_partial_file(tmp_path: Path, many: Path, to: str) -> N
     assert code == 130
     assert [name for name in os.listdir(out) if not name.endswith(".safetensors")] == []
     assert 0 < whole(out) < MANY
+
+
+def test_lines_come_while_the_rest_is_converted(tmp_path: Path, many: Path) -> None:
+    with subprocess.Popen(command(many, tmp_path / "out"), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        there = len(os.listdir(tmp_path / "out"))
+        rest = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    assert '"status":"converted"' in first
+    assert there < MANY == len(rest) + 1
 
 
 def test_killed_no_name_stands_for_half_a_file_and_the_next_run_finishes(tmp_path: Path, many: Path) -> None:

@@ -22,6 +22,7 @@ from .write import Written
 T = TypeVar("T")
 Taken = dict[str, str | None]  # target -> digest
 CHUNK = 192     # files whose bytes reach the disk together, each flush makes the file system sort itself; told of at once through a pipe
+BEHIND = 2      # chunks that are not yet all on the disk while the next is converted: the files of one, the names of the one before
 FEW = 32        # so few files are done before a second process has started
 
 
@@ -40,10 +41,15 @@ def convert_units(
 
 
 def chunked(units: Sequence[T], count: int, most: int = CHUNK) -> Iterator[Sequence[T]]:
-    """The work for `count` processes, in pieces that become smaller towards the end, so that all end at about the same time."""
+    """The work for `count` processes, in pieces that become smaller towards the end, so that all end at about the same time.
+
+    The first pieces differ, so that not all give names in one folder at the same moment, where each would wait for the others.
+    """
     at = 0
+    place = 0
     while at < len(units):
-        size = max(FEW, min(most, (len(units) - at) // (2 * count)))
+        place = min(place + 1, count)
+        size = max(FEW, min(most * place // count, (len(units) - at) // (2 * count)))
         yield units[at : at + size]
         at += size
 
@@ -62,40 +68,50 @@ def unpacked(given: bytes | Sequence[T], kind: type[T]) -> Sequence[T]:
 
 
 def convert_chunks(chunks: Iterator[bytes | Sequence[Unit]], options: Options) -> Iterator[bytes | Sequence[Outcome]]:
-    """The outcomes of each chunk, in this process. While the files of one are brought to the disk, the next is converted."""
+    """The outcomes of each chunk, in this process. While the files of one are brought to the disk, others are converted.
+
+    The flush that brings them there also brings the names of those before, which were given shortly before it began.
+    """
     begun: list[Begun] = []
     try:
         for chunk in chunks:
             begun.append(Begun(unpacked(chunk, Unit), options))
-            if len(begun) > 1:
-                yield packed(begun.pop(0).finished())
+            for before in begun[-2:-1]:
+                before.give_names()
+            begun[-1].staging.flush_meanwhile()
+            if len(begun) > BEHIND:
+                yield packed(begun.pop(0).finished(begun[0]))
         while begun:
-            yield packed(begun.pop(0).finished())
+            begun[-1].give_names()
+            yield packed(begun.pop(0).finished(*begun[:1]))
     finally:
         for unfinished in begun:
-            unfinished.discard()
+            unfinished.staging.discard()
 
 
 class Begun:
-    """Some units converted, their files on the way to the disk."""
+    """Some units converted, their files not yet all on the disk."""
 
     def __init__(self, units: Sequence[Unit], options: Options) -> None:
-        self._options, self._staging = options, Staging()
+        self._options, self.staging = options, Staging()
+        self._lost: dict[str | None, EmbconvError] | None = None
         try:
-            self._outcomes = [(unit, convert_unit(unit, options, self._staging)) for unit in units]
-            self._staging.flush_meanwhile()
+            self._outcomes = [(unit, convert_unit(unit, options, self.staging)) for unit in units]
         except BaseException:
-            self.discard()
+            self.staging.discard()
             raise
 
-    def discard(self) -> None:
-        """Leave nothing of them."""
-        self._staging.discard()
+    def give_names(self) -> dict[str | None, EmbconvError]:
+        """Give all their names, once; what got none, and why."""
+        if self._lost is None:
+            self._lost = self.staging.give_names()
+        return self._lost
 
-    def finished(self) -> list[Outcome]:
-        """What came of them, once all have their names."""
-        with self._staging:
-            lost = self._staging.publish()
+    def finished(self, later: Begun | None = None) -> list[Outcome]:
+        """What came of them, once all is on the disk; `later` ones were flushed after these had their names."""
+        lost = self.give_names()
+        self.staging.settle(later.staging if later else None)
+        self.staging.discard()
         return [outcome for unit, outcomes in self._outcomes for outcome in self._settled(unit, outcomes, lost)]
 
     def _settled(self, unit: Unit, outcomes: list[Outcome], lost: dict[str | None, EmbconvError]) -> list[Outcome]:

@@ -17,7 +17,7 @@ from .errors import EmbconvError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Stream = Callable[[Iterator[Item]], Iterator[Result]]
-AHEAD = 3  # items that a process has at once: one that it works on, one whose result may wait for that, and the next
+AHEAD = 4  # items that a process has at once: one that it works on, two whose results may wait for that, and the next
 
 
 class Raised(NamedTuple):
@@ -43,7 +43,7 @@ def _each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]
 def through(work: Stream[Item, Result], items: Sequence[Item], *, count: int) -> Iterator[Result]:
     """What `work` makes of a stream of items, a result for each in their order, where `count` processes (here, if 1) share them.
 
-    `work` may take one item more before it gives the result of the one before. Ctrl-C reaches this process only: it lets the
+    `work` may be two items behind with its results. Ctrl-C reaches this process only: it lets the
     others finish what they have begun, and gives out nothing more. Raises what `work` raises, and EmbconvError where a process is killed.
     """
     if count == 1:

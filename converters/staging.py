@@ -82,12 +82,19 @@ class Staging:
             self._flushing = Flushing(self._folders)
 
     def publish(self) -> dict[str | None, EmbconvError]:
-        """Flush everything, then rename; what could not be is returned under its path."""
+        """Flush everything, rename, and flush that; what could not be is returned under its path."""
+        lost = self.give_names()
+        self.settle()
+        return lost
+
+    def give_names(self) -> dict[str | None, EmbconvError]:
+        """The first part of `publish`: flush everything and rename."""
         lost: dict[str | None, EmbconvError] = {}
         if self._flushing is None:
             self.flush_meanwhile()
-        flushed = self._flushing is not None and self._flushing.done()
-        for path, handle in self._unnamed.items():
+        flushed = self.flushed()
+        for path in list(self._unnamed):
+            handle = self._unnamed.pop(path)
             try:
                 if flushed:
                     forget_pages(handle)
@@ -98,6 +105,8 @@ class Staging:
                 lost[path] = CannotWrite(path, exc.strerror or str(exc))
             except EmbconvError as exc:
                 lost[path] = exc
+            finally:
+                os.close(handle)
         for path, (temporary, overwrite) in self._waiting.items():
             try:
                 if not flushed:
@@ -105,9 +114,17 @@ class Staging:
                 publish(temporary, path, overwrite=overwrite)
             except EmbconvError as exc:
                 lost[path] = exc
-        for folder in self._folders:
-            flush_folder(folder)
         return lost
+
+    def settle(self, later: Staging | None = None) -> None:
+        """The last part of `publish`: bring the names to the disk, unless `later`, flushed after they were given, has done so."""
+        if later is None or not later.flushed() or not self._folders <= later._folders:
+            for folder in self._folders:
+                flush_folder(folder)
+
+    def flushed(self) -> bool:
+        """Is everything on the disk that was in these folders when the flush began? Waits for it."""
+        return self._flushing is not None and self._flushing.done()
 
     def __enter__(self) -> Self:
         return self
@@ -116,11 +133,13 @@ class Staging:
         self.discard()
 
     def discard(self) -> None:
-        """Let go of what has no name of its own yet."""
+        """Let go of what has no name of its own; what has one keeps it."""
         for handle in self._unnamed.values():
             os.close(handle)
+        self._unnamed.clear()
         for begun in self._begun.values():
             begun.discard()
+        self._begun.clear()
 
 
 class Flushing(Thread):

@@ -420,7 +420,8 @@ def test_the_work_is_cut_smaller_towards_the_end(number: int, count: int) -> Non
     units = [Unit(sources=(f"{i}.pt",), target=f"{i}.safetensors") for i in range(number)]
     chunks = list(chunked(units, count))
     assert [unit for chunk in chunks for unit in chunk] == units
-    assert sorted(map(len, chunks), reverse=True) == list(map(len, chunks))
+    assert sorted(map(len, chunks[count - 1 :]), reverse=True) == list(map(len, chunks[count - 1 :]))
+    assert number < 10_000 or len({len(chunk) for chunk in chunks[:count]}) > count // 2  # so that they do not all give names at once
     assert max(map(len, chunks), default=0) <= CHUNK
     assert all(len(chunk) >= FEW for chunk in chunks[:-1])
 

@@ -126,7 +126,8 @@ def to_folder(sources: list[str], out: str | None, suffix: str, recursive: bool,
         stop()
         click.echo("Stopped. Every file that was written is whole; run the same command again to go on.", err=True)
         return 130
-    stop()
+    finally:
+        stop()
     if not as_lines:
         show(outcomes, style, batch=True, others=others)
     return exit_code(outcomes)

@@ -115,7 +115,8 @@ class Begun:
         return [outcome for unit, outcomes in self._outcomes for outcome in self._settled(unit, outcomes, lost)]
 
     def _settled(self, unit: Unit, outcomes: list[Outcome], lost: dict[str | None, EmbconvError]) -> list[Outcome]:
-        if not any(outcome.written in lost for outcome in outcomes):
+        at_once = len(unit.sources) > 1 and not unit.pair  # what came of those is known already
+        if at_once or not any(outcome.written in lost for outcome in outcomes):
             return outcomes
         if unit.new and isinstance(lost.get(unit.target), TargetExists):  # it came after somebody had looked
             return Begun([replace(unit, new=False)], self._options).finished()
@@ -196,6 +197,8 @@ def at_its_name(given: Opened, target: str, options: Options, put: Put, taken: T
         if outcomes[0].digest == taken[target]:
             return [replace(outcomes[0], status="already_there")]
     except TargetExists:
+        if options.new:  # it came after somebody had looked
+            return at_its_name(given, target, replace(options, new=False), put, taken)
         if target == path:
             raise
     other = with_stem(target, f"{stem_of(target)}-{suffix_of(path or '')[1:].lower()}")

@@ -19,6 +19,8 @@
         `-- NotEqual               not_equal          the written file does not read back equal
 """
 
+from typing import Any
+
 from .display import printable, quoted
 
 
@@ -30,6 +32,17 @@ class EmbconvError(Exception):
     def __init__(self, says: str, hint: str = "") -> None:
         super().__init__(f"{says} {hint}".rstrip())
         self.says, self.hint = says, hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels between processes: by what it says, for each kind is made from other things."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[EmbconvError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> EmbconvError:
+    """The same error in another process."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error
 
 
 class FileError(EmbconvError):

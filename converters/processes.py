@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import register_after_fork
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import EmbconvError
@@ -18,6 +20,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Stream = Callable[[Iterator[Item]], Iterator[Result]]
 AHEAD = 4  # items that a process has at once: one that it works on, two whose results may wait for that, and the next
+MOST = 30  # processes: Windows waits for no more than 63 ends of processes and pipes at once
+STARTING = threading.Lock()  # a process that another thread starts must not get an end of the pipe to this one
 
 
 class Raised(NamedTuple):
@@ -52,7 +56,7 @@ def through(work: Stream[Item, Result], items: Sequence[Item], *, count: int) ->
     helpers = Helpers(work, items)
     try:
         with ctrl_c_later():
-            helpers.start(count)
+            helpers.start(min(count, MOST))
         yield from helpers.results()
     finally:
         helpers.end()
@@ -64,20 +68,27 @@ class Helpers:
     def __init__(self, work: Stream[Any, Any], items: Sequence[Any]) -> None:
         self._work, self._items, self._given = work, items, 0
         self._working: dict[Connection, list[int]] = {}  # to each process, and the places of the items it has
-        self._processes: list[Any] = []
+        self._processes: dict[int, tuple[Any, Connection]] = {}  # by what tells its end
 
     def start(self, count: int) -> None:
         """So many processes, each with its first items."""
         for _ in range(count):
-            ours, theirs = multiprocessing.Pipe()
-            self._working[ours] = []
-            process = multiprocessing.Process(target=_help, args=(self._work, theirs, list(self._working)))
-            process.start()
-            self._processes.append(process)
-            theirs.close()
+            with STARTING:
+                self._start_one()
         for _ in range(AHEAD):
             for connection in self._working:
                 self._give(connection)
+
+    def _start_one(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        register_after_fork(ours, type(ours).close)  # held open by another process, it would hide the end of this one
+        process = multiprocessing.Process(target=_help, args=(self._work, theirs))
+        self._working[ours] = []
+        try:
+            process.start()
+        finally:
+            theirs.close()
+        self._processes[process.sentinel] = process, ours
 
     def _give(self, to: Connection) -> None:
         """The next item to a process, or the word that there is none."""
@@ -94,18 +105,26 @@ class Helpers:
         found: dict[int, Any] = {}
         wanted = 0
         while wanted < len(self._items):
-            for ready in wait([connection for connection, places in self._working.items() if places]):
+            for ready in self._ready():
                 place, found[place] = self._received(ready)
             while wanted in found:
                 yield found.pop(wanted)
                 wanted += 1
 
-    def _received(self, ready: Any) -> tuple[int, Any]:
+    def _ready(self) -> list[Connection]:
+        """Those that have something to say; EmbconvError where one can no more."""
+        working = [(sentinel, connection) for sentinel, (_, connection) in self._processes.items() if self._working[connection]]
+        told = wait([each for pair in working for each in pair])
+        for sentinel, connection in working:
+            if sentinel in told and connection not in told and not connection.poll():
+                raise lost()
+        return [connection for _, connection in working if connection in told]
+
+    def _received(self, ready: Connection) -> tuple[int, Any]:
         try:
             result = ready.recv()
         except (EOFError, OSError) as exc:
-            says = "A helper process was ended from outside, perhaps because memory ran out."
-            raise EmbconvError(says, "Run the same command again: what is done stays done.") from exc
+            raise lost() from exc
         if isinstance(result, Raised):
             raise result.error
         self._give(ready)
@@ -115,25 +134,36 @@ class Helpers:
         """Give out nothing more, and wait until what was begun is finished."""
         for connection in self._working:
             connection.close()
-        for process in self._processes:
+        for process, _ in self._processes.values():
             process.join()
 
 
-def _help(work: Stream[Any, Any], connection: Connection, others: list[Connection]) -> None:
-    """The life of a process: results to the one that started it, as long as that gives it items.
+def lost() -> EmbconvError:
+    """What is said of a process that gives no result any more."""
+    says = "A helper process was ended from outside, perhaps because memory ran out."
+    return EmbconvError(says, "Run the same command again: what is done stays done.")
 
-    `others` are that one's ends of the connections, which a forked process has too: held open, they would hide its end.
-    """
+
+def _help(work: Stream[Any, Any], connection: Connection) -> None:
+    """The life of a process: results to the one that started it, as long as that gives it items."""
     start_worker()
-    for other in others:
-        other.close()
-    heard = True
+    heard, waiting = True, SimpleQueue[tuple[Any, ...]]()
+
+    def listen() -> None:
+        """Take items as they come: were both to wait until the other has taken something, they would for ever."""
+        nonlocal heard
+        try:
+            while given := connection.recv():
+                waiting.put(given)
+        except (EOFError, OSError):
+            heard = False  # nobody is there any more
+        waiting.put(())
 
     def items() -> Iterator[Any]:
-        with contextlib.suppress(EOFError, OSError):  # nobody gives any more
-            while heard and (given := connection.recv()):
-                yield given[0]
+        while (given := waiting.get()) and heard:
+            yield given[0]
 
+    threading.Thread(target=listen, daemon=True).start()
     try:
         for result in work(items()):
             heard = heard and _sent(connection, result)
@@ -142,11 +172,15 @@ def _help(work: Stream[Any, Any], connection: Connection, others: list[Connectio
 
 
 def _sent(connection: Connection, result: object) -> bool:
-    """Did anybody take it?"""
+    """Did anybody take it? An error that cannot travel goes as its words."""
     try:
         connection.send(result)
     except OSError:
         return False
+    except Exception:
+        if not isinstance(result, Raised):
+            raise
+        return _sent(connection, Raised(RuntimeError(repr(result.error))))
     return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from threading import Thread
 from types import TracebackType
@@ -42,6 +43,7 @@ class Staging:
         self._unnamed: dict[str, int] = {}
         self._begun: dict[str, TemporaryFolder] = {}
         self._folders: set[str] = set()
+        self._systems: dict[int | None, int | None] = {}  # their file systems, open since before the first write, to hear of each error
         self._flushing: Flushing | None = None
 
     def put(self, written: Written, path: str, overwrite: bool) -> None:
@@ -51,7 +53,7 @@ class Staging:
         folder = folder_of(path)
         if folder not in self._folders:
             make_folder(folder)
-            self._folders.add(folder)
+            self._reach(folder)
         handle = None if overwrite or len(self._unnamed) >= handles_kept() else stage_unnamed(written, path, folder)
         if handle is not None:
             self._unnamed[path] = handle
@@ -63,6 +65,15 @@ class Staging:
             discard(temporary)
             raise
         self._waiting[path] = (temporary, overwrite)
+
+    def _reach(self, folder: str) -> None:
+        self._folders.add(folder)
+        handle = opened(folder)
+        system = None if handle is None else os.fstat(handle).st_dev
+        if system not in self._systems:
+            self._systems[system] = handle
+        elif handle is not None:
+            os.close(handle)
 
     def temporary(self, folder: str) -> str:
         """A name for a file that is to be moved into `folder`. What a killed writer left there is swept away first."""
@@ -79,7 +90,7 @@ class Staging:
     def flush_meanwhile(self) -> None:
         """Begin to bring everything to the disk in a thread of its own; `publish` waits for it."""
         if len(self._waiting) + len(self._unnamed) > FEW:
-            self._flushing = Flushing(self._folders)
+            self._flushing = Flushing(self._systems.values())
 
     def publish(self) -> dict[str | None, EmbconvError]:
         """Flush everything, rename, and flush that; what could not be is returned under its path."""
@@ -118,7 +129,7 @@ class Staging:
 
     def settle(self, later: Staging | None = None) -> None:
         """The last part of `publish`: bring the names to the disk, unless `later`, flushed after they were given, has done so."""
-        if later is None or not later.flushed() or not self._folders <= later._folders:
+        if later is None or not later.flushed() or not self._systems.keys() <= later._systems.keys():
             for folder in self._folders:
                 flush_folder(folder)
 
@@ -140,23 +151,33 @@ class Staging:
         for begun in self._begun.values():
             begun.discard()
         self._begun.clear()
+        if self._flushing:
+            self._flushing.done()
+        for system in self._systems.values():
+            if system is not None:
+                os.close(system)
+        self._systems.clear()
 
 
 class Flushing(Thread):
-    """Folders on their way to the disk."""
+    """File systems, each by a handle, that bring everything to the disk."""
 
-    def __init__(self, folders: set[str]) -> None:
+    def __init__(self, systems: Iterable[int | None]) -> None:
         super().__init__(daemon=True)
-        self._to_flush, self._flushed = folders, False
-        self.start()
+        self._systems, self._flushed = list(systems), False
+        try:
+            self.start()
+        except RuntimeError:  # there may be no more threads
+            self.run()
 
     def run(self) -> None:
         """What the thread does."""
-        self._flushed = flush_together(self._to_flush)
+        self._flushed = all(handle is not None and sync_file_system(handle) for handle in self._systems)
 
     def done(self) -> bool:
         """Wait for it: is everything there?"""
-        self.join()
+        if self.ident is not None:
+            self.join()
         return self._flushed
 
 
@@ -175,9 +196,23 @@ def make_folder(folder: str) -> None:
         raise CannotWrite(folder, exc.strerror or str(exc)) from exc
 
 
+def opened(folder: str) -> int | None:
+    """The handle of a folder; None where the system gives none (Windows)."""
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+
+
 def flush_together(folders: set[str]) -> bool:
     """Bring everything in these folders to the disk at once; False where the system cannot, or says that some of it failed."""
-    return sys.platform == "linux" and all(sync_file_system(folder) for folder in folders)
+    handles = [opened(folder) for folder in folders]
+    try:
+        return all(handle is not None and sync_file_system(handle) for handle in handles)
+    finally:
+        for handle in handles:
+            if handle is not None:
+                os.close(handle)
 
 
 def forget_pages(handle: int) -> None:
@@ -198,18 +233,14 @@ def handles_kept() -> int:
     return soft // 4 if soft > 0 else 256
 
 
-def sync_file_system(folder: str) -> bool:
-    """syncfs(2) on the file system of `folder`; False where the C library has none or it fails."""
+def sync_file_system(handle: int) -> bool:
+    """syncfs(2) on the file system of an open folder; False where the C library has none or it fails."""
+    if sys.platform != "linux":
+        return False
     import ctypes
 
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
         failed: int = ctypes.CDLL(None, use_errno=True).syncfs(handle)
-        return failed == 0
     except (AttributeError, OSError):
         return False
-    finally:
-        os.close(handle)
+    return failed == 0

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from embconv.converters import write as writing
 from embconv.converters.bulk import CHUNK, FEW, chunked, convert_units, counts
 from embconv.converters.convert import Options, Outcome
 from embconv.converters.folders import CANDIDATES, PICTURES, Unit, find, first_half, meeting
@@ -179,7 +180,11 @@ def test_again_everything_is_already_there(tmp_path: Path, out: str | None) -> N
     (STYLE, "already_there", ["a.safetensors"]),
     (OTHER, "converted", ["a-pt.safetensors", "a.safetensors"]),
 ], ids=["with the same vectors", "with other vectors"])  # fmt: skip
-def test_a_file_that_came_after_the_folder_was_looked_through_is_seen(tmp_path: Path, there: bytes, status: str, names: list[str]) -> None:
+@pytest.mark.parametrize("unnamed", [writing.UNNAMED, 0], ids=["without a name before", "with a temporary name"])
+def test_a_file_that_came_after_the_folder_was_looked_through_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bytes, status: str, names: list[str], unnamed: int
+) -> None:
+    monkeypatch.setattr(writing, "UNNAMED", unnamed)
     folder, out = tree(tmp_path / "in", a_dot_pt=STYLE), tmp_path / "out"
     found = find(str(folder), suffix=".safetensors", recursive=True, out=str(out))
     assert [unit.new for unit in found.units] == [True]
@@ -252,6 +257,15 @@ def test_pt_before_bin_before_safetensors(tmp_path: Path, force: bool, dry_run: 
         assert vectors(tmp_path / "out" / "a.safetensors") == STYLES[STYLE]
         assert vectors(tmp_path / "out" / "a-bin.safetensors") == STYLES[OTHER]
         assert vectors(tmp_path / "out" / "a-safetensors.safetensors") == STYLES[THIRD]
+
+
+# a.bin is put at its second name at once, where a-bin.pt, which waits for its name, then finds it
+def test_what_has_its_name_is_not_refused_for_another_that_finds_it_there(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "in", a_dot_pt=STYLE, a_dot_bin=OTHER)
+    (folder / "a-bin.pt").write_bytes(THIRD)
+    assert said(run(folder, out=tmp_path / "out")) == {"a.pt": "converted", "a.bin": "converted", "a-bin.pt": "converted"}
+    assert {vectors(tmp_path / "out" / name) for name in files_in(tmp_path / "out")} == set(STYLES.values())
+    assert len(files_in(tmp_path / "out")) == 3
 
 
 def test_names_that_differ_in_case_only_meet() -> None:

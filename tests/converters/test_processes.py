@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from embconv.converters import processes
-from embconv.converters.errors import EmbconvError
+from embconv.converters.errors import CannotWrite, EmbconvError, UnsafePickle
 from embconv.converters.processes import spread, through
 
 
@@ -29,6 +29,15 @@ def one_behind(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
         if len(before) > 1:
             yield before.pop(0), os.getpid()
     yield from ((number, os.getpid()) for number in before)
+
+
+def one_behind_of_any(values: Iterator[Any]) -> Iterator[Any]:
+    before: list[Any] = []
+    for value in values:
+        before.append(value)
+        if len(before) > 1:
+            yield before.pop(0)
+    yield from before
 
 
 def killed(number: int) -> int:
@@ -72,6 +81,66 @@ def test_what_one_process_has_done_is_there_before_the_others_are(tmp_path: Path
 def test_what_the_work_raises_is_raised_here(count: int) -> None:
     with pytest.raises(ZeroDivisionError):
         list(spread(partial(divmod, 7), [1, 2, 0, 3, 4], count=count))
+
+
+class Untold(Exception):
+    """One that does not travel."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("no")
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def fail_untold(number: int) -> None:
+    raise Untold(number)
+
+
+@pytest.mark.parametrize("error", [CannotWrite("a.pt", "disk full"), UnsafePickle("a.pt", "os.system", opcode="GLOBAL", position=3)])
+def test_our_errors_are_raised_as_they_were(error: EmbconvError) -> None:
+    with pytest.raises(type(error)) as raised:
+        list(spread(fail, [error] * 4, count=2))
+    assert (str(raised.value), vars(raised.value)) == (str(error), vars(error))
+
+
+def test_an_error_that_does_not_travel_is_raised_in_words() -> None:
+    with pytest.raises(RuntimeError, match=r"Untold\("):
+        list(spread(fail_untold, range(4), count=2))
+
+
+def same(value: object) -> object:
+    return value
+
+
+# both waited for the other to take what was longer than the pipe
+@pytest.mark.parametrize("work", [partial(map, same), one_behind_of_any], ids=["at once", "one behind"])
+def test_long_items_and_long_results_pass_each_other(work: Any) -> None:
+    items = [f"{number}" * 400_000 for number in range(9)]
+    assert list(through(work, items, count=2)) == items
+
+
+# the processes of one thread had the pipes to those of the other, which so never heard of the end
+def test_two_threads_may_each_have_processes(tmp_path: Path) -> None:
+    def wait_for(number: int) -> int:
+        while number and not (tmp_path / "go").exists():
+            time.sleep(0.01)
+        return number
+
+    slow: list[int] = []
+    fast = through(one_behind, range(1_000), count=2)
+    other = threading.Thread(target=lambda: slow.extend(spread(wait_for, range(4), count=2)))
+    next(fast)
+    other.start()
+    until(lambda: len(multiprocessing.active_children()) == 4)
+    closed = threading.Thread(target=fast.close)  # type: ignore[attr-defined]  # it is a generator
+    closed.start()
+    closed.join(20)
+    assert not closed.is_alive()
+    (tmp_path / "go").touch()
+    other.join(20)
+    assert slow == [0, 1, 2, 3]
 
 
 def test_a_process_that_is_killed_is_told() -> None:

@@ -146,7 +146,38 @@ def test_many_files_are_flushed_at_once(tmp_path: Path, monkeypatch: pytest.Monk
         put(staging, tmp_path, "a b c d e")
         put(staging, tmp_path / "deep", "a b c d e")
         assert staging.publish() == {}
-    assert sorted(synced) == [str(tmp_path), str(tmp_path / "deep")]
+    assert len(synced) == 1  # one file system
+
+
+def test_names_are_on_the_disk_by_a_flush_that_began_after_them_or_by_one_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(module, "flush_folder", flushed.append)
+    with Staging() as first, Staging() as second, Staging() as third:
+        put(first, tmp_path, "a b c d e")
+        assert first.give_names() == {}
+        put(second, tmp_path, "f g h i j")
+        second.flush_meanwhile()
+        first.settle(second)
+        assert flushed == ([] if sys.platform == "linux" else [str(tmp_path)])
+        put(third, tmp_path, "k")  # too few to be flushed together
+        third.flush_meanwhile()
+        assert second.give_names() == {}
+        flushed.clear()
+        second.settle(third)
+        assert flushed == [str(tmp_path)]
+        assert third.publish() == {}
+        assert flushed == [str(tmp_path)] * 2
+
+
+def test_without_another_thread_it_is_flushed_in_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    with Staging() as staging:
+        put(staging, tmp_path, "a b c d e f")
+        assert staging.publish() == {}
+    assert names_in(tmp_path) == files("a b c d e f")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="syncfs is Linux's")
@@ -199,13 +230,13 @@ def test_of_few_handles_some_are_left_for_others(tmp_path: Path, monkeypatch: py
     with Staging() as staging:
         put(staging, tmp_path, "a b c d e f g h")
         if before and writing.UNNAMED:
-            assert len(set(os.listdir("/proc/self/fd")) - before) == 3  # two, and the folder in which the others wait
+            assert len(set(os.listdir("/proc/self/fd")) - before) == 4  # two, the folder in which the others wait, the file system
         assert staging.publish() == {}
     assert names_in(tmp_path) == files("a b c d e f g h")
 
 
 def test_a_folder_that_is_gone_cannot_be_synced(tmp_path: Path) -> None:
-    assert module.sync_file_system(str(tmp_path / "gone")) is False
+    assert module.flush_together({str(tmp_path / "gone")}) is False
 
 
 def test_a_file_that_waits_has_no_name_or_one_in_a_hidden_folder(tmp_path: Path) -> None:

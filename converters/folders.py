@@ -54,10 +54,11 @@ def find(folder: str, *, suffix: str, recursive: bool, out: str | None) -> Found
     for path in files:
         if path in seconds:
             continue
-        here, name = os.path.split(path)
+        name = name_of(path)
+        here = path[: -len(name)]
         if here not in homes:
-            homes[here] = home_of(here, folder, out)
-        wanted[path] = os.path.join(homes[here], os.path.splitext(name)[0] + suffix)
+            homes[here] = os.path.join(home_of(os.path.dirname(path), folder, out), "")
+        wanted[path] = homes[here] + os.path.splitext(name)[0] + suffix
     telling = {os.path.dirname(path) for path in found if path.lower().endswith(SIDECAR_ENDINGS)}
     there = standing(homes.values())
     units = [unit(files, target, halves, telling, new=is_new(target, there)) for target, files in meeting(wanted)]

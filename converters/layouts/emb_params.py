@@ -11,7 +11,8 @@ from .layout import Layout, Tree, only_vectors, single, vectors_of
 
 def detect(outline: Outline) -> bool:
     """Exactly one tensor, and that is its key."""
-    return vectors_of(outline.root).keys() == {"emb_params"}
+    root = outline.root
+    return isinstance(root, dict) and "emb_params" in root and vectors_of(root).keys() == {"emb_params"}
 
 
 def normalise(contents: Contents) -> list[Embedding]:

@@ -112,6 +112,8 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 def _canonical(raw: bytes) -> dict[str, Any] | None:
     """The header, if it is what msgspec writes for its values: no key can stand there twice. None where the strict parser has to look."""
+    if any(minus in raw for minus in (b":-", b",-", b"[-")):
+        return None  # there may be a number below zero
     try:
         header: dict[str, Any] = msgspec.json.decode(raw)
         return header if msgspec.json.encode(header) == raw.rstrip(b" ") else None

@@ -118,16 +118,16 @@ def to_folder(sources: list[str], out: str | None, suffix: str, recursive: bool,
         for _ in some:
             advance()
 
+    if as_lines:
+        print_json(outcomes, lines=True)
     try:
-        if as_lines:
-            print_json(outcomes, lines=True)
-        outcomes += convert_units(units, options, done=heard)
+        try:
+            outcomes += convert_units(units, options, done=heard)
+        finally:
+            stop()
     except KeyboardInterrupt:
-        stop()
         click.echo("Stopped. Every file that was written is whole; run the same command again to go on.", err=True)
         return 130
-    finally:
-        stop()
     if not as_lines:
         show(outcomes, style, batch=True, others=others)
     return exit_code(outcomes)

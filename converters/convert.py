@@ -141,8 +141,8 @@ def convert_one(put: Put, given: Opened, embedding: Embedding, path: str, option
         hashes=given.hashes,
         notes=notes,
     )
-    unseen = options.dry_run or not options.new
-    if unseen and os.path.lexists(path) and not options.force:
+    known_new = options.new and not options.dry_run
+    if not known_new and os.path.lexists(path) and not options.force:
         if not holds(path, written, plan, named=options.name is not None):
             raise TargetExists(path)
         return replace(outcome, status="already_there")

@@ -44,14 +44,14 @@ def hashes(source: Source) -> Hashes:
     """All file hashes of `source` from one pass over its bytes."""
     from blake3 import blake3
 
-    skip, size = autov3_start(source), source.size
+    skip = autov3_start(source)
     sha, content, blake, crc = hashlib.sha256(), hashlib.sha256(), blake3(), 0
-    for start in range(0, size, PIECE):
-        piece = source.read(start, min(PIECE, size - start))
+    for start in range(0, source.size, PIECE):
+        piece = source.read(start, min(PIECE, source.size - start))
         sha.update(piece)
-        content.update(memoryview(piece)[max(0, skip - start) :])
         blake.update(piece)
         crc = zlib.crc32(piece, crc)
+        content.update(memoryview(piece)[max(0, skip - start) :])
     sha256, autov3 = sha.hexdigest(), content.hexdigest()
     return Hashes(
         sha256=sha256,

@@ -78,8 +78,6 @@ def place(contents: Contents, infos: dict[str, TensorInfo]) -> dict[str, Any]:
     tensors = {key: fetch(contents, info) for key, info in infos.items()}
     ends = {key: key.removesuffix("_out") for key in tensors if is_output(key)}
     vectors, outputs = homes({key: key for key in tensors if key not in ends}, tensors), homes(ends, tensors) if ends else {}
-    if not outputs:
-        return {"vectors": {home: tensors[key] for key, home in vectors.items()}, "keys": {home: key for key, home in vectors.items()}}
     return {
         "vectors": {home: tensors[key] for key, home in vectors.items()},
         "output_vectors": {home: tensors[key] for key, home in outputs.items()},

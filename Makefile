@@ -13,6 +13,9 @@ RENDER := $(DEMO_VENV)/render-$(HERE).stamp
 WORKERS ?= 2
 COG_FILES = $(shell grep -lF '[[[cog' README.md docs/*.md 2>/dev/null)
 
+# hundreds of processes start here: what pip leaves uncompiled is compiled by the first, not by each
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo add search test lint docs bench clean
 

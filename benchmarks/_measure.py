@@ -14,6 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Programs start as they do for users: modules were compiled when they were installed or first imported. Without this, a peer that
+# imports torch would compile all of it at each start, where the environment forbids to keep that.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @contextmanager
 def workplace() -> Iterator[Path]:

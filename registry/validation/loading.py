@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from ..render_errors import BadCheckpoint, DeviceFull  # noqa: E402
 from .checkpoints import config_folder, unchanged  # noqa: E402
+from .engine import use_threads  # noqa: E402
 from .folders import ENCODERS, SCHEDULER, weights_of  # noqa: E402
 from .headers import header_of, json_of  # noqa: E402
 from .kinds import UNET  # noqa: E402
@@ -51,6 +52,8 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) ->
             unet.to(memory_format=torch.channels_last)
             vae.to(memory_format=torch.channels_last)
             unet.fuse_qkv_projections()
+        if device.type == "cpu":
+            use_threads(unet)
     return Model(checkpoint=checkpoint, encoders=encoders, unet=unet, vae=vae, scheduler=noise_of(checkpoint), device=device, dtype=dtype,
                  factor=2 ** (len(vae.config.block_out_channels) - 1))  # fmt: skip
 

@@ -143,6 +143,22 @@ def test_how_many_rows_fit_is_learned_once() -> None:
     assert engine.room_for(torch.nn.Identity(), CPU, 64, 64, 16).rows == 16
 
 
+def test_a_tiny_model_computes_with_one_thread_and_a_real_one_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import UNet2DConditionModel
+
+    monkeypatch.setattr(engine, "THREADS", 3)
+    before = torch.get_num_threads()
+    try:
+        for channels, side, expected in [((32, 64), 8, 1), ((320, 640, 1280, 1280), 64, 3), ((32, 64), 8, 1), ((32, 64), None, 3)]:
+            blocks = {"down_block_types": ("DownBlock2D",) * len(channels), "up_block_types": ("UpBlock2D",) * len(channels)}
+            with torch.device("meta"):
+                unet = UNet2DConditionModel(sample_size=side, block_out_channels=channels, **blocks)
+            engine.use_threads(unet)
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_module_in_float32_for_a_while_is_the_same_afterwards(dtype: torch.dtype, pipeline: Any) -> None:
     from diffusers import AutoencoderKL

@@ -10,10 +10,11 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from .convert import Opened, Options, Outcome, Put, convert_one, converted_by, failure, joined, open_input, own_stems, put_now
+from .convert import Opened, Options, Outcome, Put, convert_one, converted_by, failure, joined, opening, own_stems, put_now
 from .display import quoted
 from .errors import CannotWrite, EmbconvError, NotAnEmbedding, TargetExists
 from .folders import PICTURES, Unit
+from .in_step import in_step
 from .paths import folder_of, stem_of, suffix_of, with_stem
 from .processes import through
 from .staging import Staging, make_folder
@@ -96,7 +97,8 @@ class Begun:
         self._options, self.staging = options, Staging()
         self._lost: dict[str | None, EmbconvError] | None = None
         try:
-            self._outcomes = [(unit, convert_unit(unit, options, self.staging)) for unit in units]
+            opened = in_step(opening(unit.sources[0], sidecars=unit.told) for unit in units if is_one(unit))
+            self._outcomes = [(unit, convert_unit(unit, options, self.staging, opened)) for unit in units]
         except BaseException:
             self.staging.discard()
             raise
@@ -123,16 +125,25 @@ class Begun:
         return [failure(o.path, lost[o.written]) if o.written in lost and o.status == "converted" else o for o in outcomes]
 
 
-def convert_unit(unit: Unit, options: Options, staging: Staging) -> list[Outcome]:
-    """The outcomes of one unit. Files that meet at one target are put in place at once, each seeing the one before."""
+def is_one(unit: Unit) -> bool:
+    """Is it a single file with a target of its own?"""
+    return len(unit.sources) == 1
+
+
+def convert_unit(unit: Unit, options: Options, staging: Staging, opened: Iterator[Opened | Exception]) -> list[Outcome]:
+    """The outcomes of one unit; `opened` has what single files hold.
+
+    Files that meet at one target are put in place at once, each seeing the one before.
+    """
     if unit.pair:
         return convert_pair(unit, options, staging)
-    if len(unit.sources) == 1:
-        return convert_path(unit.sources[0], unit.target, options, staging.put, {}, sidecars=unit.told, new=unit.new)
+    if is_one(unit):
+        return convert_path(unit.sources[0], unit.target, options, staging.put_soon, {}, opened, new=unit.new)
     outcomes: list[Outcome] = []
     for path in unit.sources:
-        taken = {other: None for other in unit.sources if other != path}
-        outcomes += convert_path(path, unit.target, options, put_at_once, {**taken, **{o.written: o.digest for o in outcomes if o.written}})
+        taken: Taken = {other: None for other in unit.sources if other != path}
+        taken |= {outcome.written: outcome.digest for outcome in outcomes if outcome.written}
+        outcomes += convert_path(path, unit.target, options, put_at_once, taken, in_step([opening(path)]))
     return outcomes
 
 
@@ -142,8 +153,9 @@ def convert_pair(unit: Unit, options: Options, staging: Staging) -> list[Outcome
         given = joined(*unit.sources)
     except EmbconvError:
         apart = [Unit(sources=(path,), target=with_stem(unit.target, stem_of(path))) for path in unit.sources]
-        return [outcome for single in apart for outcome in convert_unit(single, options, staging)]
-    return guarded(unit.sources[0], unit.target, lambda: at_its_name(given, unit.target, options, staging.put, {}))
+        opened = in_step(opening(single.sources[0]) for single in apart)
+        return [outcome for single in apart for outcome in convert_unit(single, options, staging, opened)]
+    return guarded(unit.sources[0], unit.target, lambda: at_its_name(given, unit.target, options, staging.put_soon, {}))
 
 
 def put_at_once(written: Written, path: str, overwrite: bool) -> None:
@@ -153,12 +165,17 @@ def put_at_once(written: Written, path: str, overwrite: bool) -> None:
 
 
 def convert_path(
-    path: str, target: str, options: Options, put: Put, taken: Taken, *, sidecars: bool = True, new: bool = False
+    path: str, target: str, options: Options, put: Put, taken: Taken, opened: Iterator[Opened | Exception], *, new: bool = False
 ) -> list[Outcome]:
-    """One file of a folder, all its embeddings. `new`: there was nothing at `target`."""
+    """One file of a folder, all its embeddings; `opened` has next what it holds. `new`: there was nothing at `target`."""
 
     def work() -> list[Outcome]:
-        given = open_input(path, sidecars=sidecars)
+        given = next(opened)
+        if isinstance(given, Exception):
+            try:
+                raise given
+            finally:
+                del given  # else it would hold itself for ever
         if len(given.reading.embeddings) > 1 and not options.pick:
             return _split(given, target, options, put)
         return at_its_name(given, target, replace(options, split=False, new=new), put, taken)

@@ -15,6 +15,7 @@ from .encoders import fits
 from .errors import BaseMismatch, CannotHold, EmbconvError, MislabelledKey, NotFinite, SeveralEmbeddings, TargetExists
 from .forms import form_of
 from .hashes import Hashes, autov1, digest, hashes
+from .in_step import Work, finished
 from .limits import HASHED_SOURCE
 from .model import Embedding, SourceFile
 from .names import LAYOUT_KEYS, safe_stem, trigger_of
@@ -97,8 +98,15 @@ def converted_by(put: Put, given: Opened, dest: str, options: Options) -> list[O
 
 def open_input(source: Input, *, sidecars: bool = True) -> Opened:
     """Read a file, what stands beside it, and its hashes; above limits.HASHED_SOURCE only AutoV1: one row of 151 MB costs one row."""
+    return finished(opening(source, sidecars=sidecars))
+
+
+def opening(source: Input, *, sidecars: bool = True) -> Work[Opened]:
+    """`open_input` in steps: its bytes, what they are, their hashes."""
     with Source(source) as file:
+        yield file.size
         reading = examine(file, sidecars=sidecars)
+        yield 0
         found = hashes(file) if file.size <= HASHED_SOURCE else None
         origin = SourceFile(
             name=file.name,

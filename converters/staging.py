@@ -9,23 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .errors import CannotWrite, EmbconvError, TargetExists
+from .in_step import BYTES, FILES
 from .paths import folder_of
 from .write import (
     Written,
     discard,
     flush,
     flush_folder,
+    prove_unnamed,
     publish,
     publish_unnamed,
     stage,
-    stage_unnamed,
+    write_unnamed,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Staging:
     """Temporary files that become real all at once, or vanish."""
 
     def __init__(self) -> None:
+        self._wanted: dict[str, tuple[Written, bool]] = {}
+        self._size = 0  # bytes of those
+        self._lost: dict[str | None, EmbconvError] = {}
         self._waiting: dict[str, tuple[str, bool]] = {}
         self._unnamed: dict[str, int] = {}
         self._begun: dict[str, TemporaryFolder] = {}
@@ -48,13 +53,43 @@ class Staging:
 
     def put(self, written: Written, path: str, overwrite: bool) -> None:
         """Write and prove a file; it gets its name by `publish`. TargetExists if one of the same name waits already."""
-        if path in self._waiting or path in self._unnamed:
+        self.put_soon(written, path, overwrite)
+        self.catch_up()
+        if error := self._lost.pop(path, None):
+            raise error
+
+    def put_soon(self, written: Written, path: str, overwrite: bool) -> None:
+        """`put` in step with others, which takes less time; what could not be is told by `publish`."""
+        if any(path in places for places in (self._wanted, self._waiting, self._unnamed, self._lost)):
             raise TargetExists(path)
         folder = folder_of(path)
         if folder not in self._folders:
             make_folder(folder)
             self._reach(folder)
-        handle = None if overwrite or len(self._unnamed) >= handles_kept() else stage_unnamed(written, path, folder)
+        self._wanted[path] = written, overwrite
+        self._size += len(written.data)
+        if len(self._wanted) >= FILES or self._size >= BYTES:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write all that was put, then prove all of it."""
+        wanted, self._wanted, self._size = self._wanted, {}, 0
+        for path, (written, overwrite) in wanted.items():
+            self._attempt(self._write, path, written, overwrite)
+        for path in [path for path in wanted if path in self._unnamed]:
+            self._attempt(self._prove, path, wanted[path][0])
+
+    def _attempt(self, work: Callable[..., None], path: str, *given: object) -> None:
+        """What goes wrong is told by `publish`."""
+        try:
+            work(path, *given)
+        except EmbconvError as exc:
+            self._lost[path] = exc
+
+    def _write(self, path: str, written: Written, overwrite: bool) -> None:
+        """Write it; where it needs a name, prove it too."""
+        folder = folder_of(path)
+        handle = None if overwrite or len(self._unnamed) >= handles_kept() else write_unnamed(written, path, folder)
         if handle is not None:
             self._unnamed[path] = handle
             return
@@ -65,6 +100,14 @@ class Staging:
             discard(temporary)
             raise
         self._waiting[path] = (temporary, overwrite)
+
+    def _prove(self, path: str, written: Written) -> None:
+        """Prove what has no name; what is not equal is thrown away at once, for the disk may be full."""
+        try:
+            prove_unnamed(written, self._unnamed[path], path)
+        except EmbconvError:
+            os.close(self._unnamed.pop(path))
+            raise
 
     def _reach(self, folder: str) -> None:
         self._folders.add(folder)
@@ -89,6 +132,7 @@ class Staging:
 
     def flush_meanwhile(self) -> None:
         """Begin to bring everything to the disk in a thread of its own; `publish` waits for it."""
+        self.catch_up()
         if len(self._waiting) + len(self._unnamed) > FEW:
             self._flushing = Flushing(self._systems.values())
 
@@ -100,10 +144,9 @@ class Staging:
 
     def give_names(self) -> dict[str | None, EmbconvError]:
         """The first part of `publish`: flush everything and rename."""
-        lost: dict[str | None, EmbconvError] = {}
         if self._flushing is None:
             self.flush_meanwhile()
-        flushed = self.flushed()
+        flushed, lost = self.flushed(), self._lost
         for path in list(self._unnamed):
             handle = self._unnamed.pop(path)
             try:

@@ -166,8 +166,8 @@ def stage(written: Written, temporary: str, path: str, *, overwrite: bool = Fals
         raise CannotWrite(path, exc.strerror or str(exc)) from exc
 
 
-def stage_unnamed(written: Written, path: str, folder: str) -> int | None:
-    """Write and prove what is to become `path` in a file without a name, which vanishes with its handle; None where there are none."""
+def write_unnamed(written: Written, path: str, folder: str) -> int | None:
+    """Write what is to become `path` to a file without a name, which vanishes with its handle; None where there are none."""
     handle = unnamed_in(folder) if len(written.data) <= WHOLE_READ else None
     if handle is None:
         return None
@@ -175,7 +175,6 @@ def stage_unnamed(written: Written, path: str, folder: str) -> int | None:
         left = written.data
         while left:  # a disk that has room for a part says so at the rest
             left = left[os.write(handle, left) :]
-        prove(written, os.pread(handle, len(written.data) + 1, 0), path)
     except OSError as exc:
         os.close(handle)
         raise CannotWrite(path, exc.strerror or str(exc)) from exc
@@ -183,6 +182,15 @@ def stage_unnamed(written: Written, path: str, folder: str) -> int | None:
         os.close(handle)
         raise
     return handle
+
+
+def prove_unnamed(written: Written, handle: int, path: str) -> None:
+    """`prove` of a file without a name."""
+    try:
+        back = os.pread(handle, len(written.data) + 1, 0)
+    except OSError as exc:
+        raise CannotWrite(path, exc.strerror or str(exc)) from exc
+    prove(written, back, path)
 
 
 def unnamed_in(folder: str) -> int | None:

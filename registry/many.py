@@ -21,6 +21,7 @@ from embconv.converters.display import quoted
 from embconv.converters.errors import NotAnEmbedding
 from embconv.converters.folders import PICTURES
 from embconv.converters.hashes import hashes
+from embconv.converters.in_step import Work, in_step
 from embconv.converters.limits import WHOLE_READ
 from embconv.converters.paths import suffix_of
 from embconv.converters.processes import spread
@@ -132,7 +133,7 @@ def look(paths: Sequence[str], home: str, telling: frozenset[str], cheap: bool) 
     """Look at some files and keep the bytes of those that are embeddings. Runs in another process: it opens its own store."""
     sums, parent = Sums(), watch_parent()
     with Store(home, create=False) as store, Shelf(Blobs(home)) as shelf:
-        seen = [glance(path, store, shelf, sums, told=os.path.dirname(path) in telling, cheap=cheap) for path in paths]
+        seen = glances(glance(path, store, shelf, sums, told=os.path.dirname(path) in telling, cheap=cheap) for path in paths)
         must_have(parent)
         seen = sums.filled(without(seen, shelf.publish()))
     try:
@@ -167,11 +168,22 @@ def must_have(parent: int) -> None:
         os._exit(1)
 
 
-def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, name: str | None = None) -> Seen:
+def glances(works: Iterable[Work[Seen]]) -> list[Seen]:
+    """What `glance` sees, in step."""
+    seen = []
+    for each in in_step(works):
+        if isinstance(each, Exception):
+            raise each
+        seen.append(each)
+    return seen
+
+
+def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, name: str | None = None) -> Work[Seen]:
     """One file: what it holds, with its bytes on the shelf. With a `name` that is what it is called, and its folder tells nothing."""
     try:
         with Source(path, file_name(path if name is None else name)) as opened:
-            return take(path, opened, store, shelf, sums, told=told, cheap=cheap, beside=path if name is None else None)
+            yield opened.size
+            return (yield from take(path, opened, store, shelf, sums, told=told, cheap=cheap, beside=path if name is None else None))
     except RegistryError as exc:
         return failed(Seen(path=path), exc)
     except EmbconvError as exc:  # it cannot even be read
@@ -181,15 +193,18 @@ def glance(path: str, store: Store, shelf: Shelf, sums: Sums, *, told: bool, che
         return Seen(path=path, error=Failure("unreadable_file", says, "Rename it."))
 
 
-def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, beside: str | None) -> Seen:
+def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, told: bool, cheap: bool, beside: str | None) -> Work[Seen]:
     """An open file: known, prepared or refused."""
     try:
         computed = hashes(opened) if opened.size <= WHOLE_READ else None
+        yield 0
         known = known_file(store.read, computed.sha256, opened.name) if computed and cheap else None
         if computed and known and not (told and hints_beside(path)):
             digests, triggers = zip(*known, strict=True)
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
+        yield 0
         prepared = prepare_opened(opened, beside=beside, told=told, computed=computed, sums=sums.later)
+        yield 0
         shelf.put(opened, prepared.sha256)
         return Seen(path=path, prepared=prepared)
     except RegistryError:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from embconv.converters.processes import start_worker
 
 from .blobs import Blobs
-from .many import Seen, Sums, glance, must_have, settle, watch_parent, without
+from .many import Seen, Sums, glance, glances, must_have, settle, watch_parent, without
 from .model import Addition, Arrival, Origin
 from .shelf import Shelf
 from .store import Store
@@ -31,7 +31,7 @@ def ingest_named(files: Sequence[Named], home: str) -> list[Addition]:
     blobs = Blobs(home)
     with Store(home, create=False) as store:
         with Shelf(blobs) as shelf:
-            seen = [glance(file.path, store, shelf, sums, told=False, cheap=False, name=file.name) for file in files]
+            seen = glances(glance(file.path, store, shelf, sums, told=False, cheap=False, name=file.name) for file in files)
             must_have(parent)
             seen = sums.filled(without(seen, shelf.publish()))
         seen = [by(each, by_path[each.path].source) for each in seen]

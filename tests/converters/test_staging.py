@@ -113,6 +113,49 @@ def test_one_that_is_not_equal_does_not_stop_the_others(tmp_path: Path, monkeypa
     assert names_in(tmp_path) == files("a c")
 
 
+def test_what_is_put_soon_is_written_with_others_and_what_could_not_be_is_told_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILES", 3)
+    done: list[str] = []
+    real = writing.prove
+
+    def proven(written: Written, back: str | bytes, name: str) -> None:
+        done.append(Path(name).stem)
+        if done[-1] == "b":
+            raise NotEqual(name, "the digests differ")
+        real(written, back, name)
+
+    monkeypatch.setattr(writing, "prove", proven)
+    with Staging() as staging:
+        seen = []
+        for name in "abcde":
+            staging.put_soon(WRITTEN, str(tmp_path / f"{name}.safetensors"), False)
+            seen.append("".join(done))
+        assert seen == ["", "", "abc", "abc", "abc"]
+        for name in "abe":  # proven, lost, not yet written
+            with pytest.raises(TargetExists):
+                staging.put_soon(OTHER, str(tmp_path / f"{name}.safetensors"), False)
+        lost = staging.publish()
+    assert {path: type(exc) for path, exc in lost.items()} == {str(tmp_path / "b.safetensors"): NotEqual}
+    assert names_in(tmp_path) == files("a c d e")
+
+
+def test_large_ones_do_not_wait_for_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BYTES", 2 * len(WRITTEN.data))
+    proven: list[str] = []
+    monkeypatch.setattr(writing, "prove", lambda written, back, name: proven.append(Path(name).stem))
+    with Staging() as staging:
+        for name in "abc":
+            staging.put_soon(WRITTEN, str(tmp_path / f"{name}.safetensors"), False)
+        assert proven == ["a", "b"]
+
+
+def test_what_was_put_soon_and_never_published_leaves_nothing(tmp_path: Path) -> None:
+    with Staging() as staging:
+        for name in "ab":
+            staging.put_soon(WRITTEN, str(tmp_path / f"{name}.safetensors"), False)
+    assert names_in(tmp_path) == []
+
+
 # a disk that is found full only when the bytes are brought to it
 @pytest.mark.parametrize("names", ["a b", "a b c d e f"], ids=["one by one", "together"])
 def test_what_cannot_be_flushed_is_lost_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str) -> None:

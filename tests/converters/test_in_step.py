@@ -1,0 +1,124 @@
+"""Work on many files in step: each comes to what it comes to by itself, and none touches another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embconv.converters import in_step as module
+from embconv.converters.convert import Opened, open_input, opening
+from embconv.converters.errors import EmbconvError, NotAnEmbedding, UnreadableFile
+from embconv.converters.in_step import Work, finished, in_step
+from examples import made, safetensors
+
+
+def work(name: str, steps: int, seen: list[str], *, size: int = 0, fault: Exception | None = None) -> Work[str]:
+    """So many steps, each written down; at the end its name, or a fault."""
+    for step in range(steps - 1):
+        seen.append(f"{name}{step}")
+        yield size
+    seen.append(f"{name}{steps - 1}")
+    if fault:
+        raise fault
+    return name.upper()
+
+
+def test_the_same_step_of_each_is_done_before_the_next_of_any() -> None:
+    seen: list[str] = []
+    assert list(in_step(work(name, 3, seen) for name in "abc")) == ["A", "B", "C"]
+    assert seen == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
+
+
+def test_some_have_fewer_steps() -> None:
+    seen: list[str] = []
+    assert list(in_step(work(name, steps, seen) for name, steps in [("a", 1), ("b", 3), ("c", 2)])) == ["A", "B", "C"]
+    assert seen == ["a0", "b0", "c0", "b1", "c1", "b2"]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_what_one_raises_stands_in_its_place_and_stops_no_other(steps: int) -> None:
+    seen: list[str] = []
+    fault = ZeroDivisionError()
+    found = list(in_step([work("a", 3, seen), work("b", steps, seen, fault=fault), work("c", 3, seen)]))
+    assert found == ["A", fault, "C"]
+
+
+def test_what_stops_the_whole_program_stops_them_all() -> None:
+    def stopped() -> Work[str]:
+        yield 0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(in_step([stopped(), work("a", 2, [])]))
+
+
+def test_no_more_are_begun_than_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILES", 2)
+    seen: list[str] = []
+    found = in_step(work(name, 2, seen) for name in "abcde")
+    assert next(found) == "A"
+    assert seen == ["a0", "b0", "a1", "b1"]
+    assert list(found) == list("BCDE")
+    assert seen[4:] == ["c0", "d0", "c1", "d1", "e0", "e1"]
+
+
+def test_of_large_ones_fewer_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BYTES", 10)
+    seen: list[str] = []
+    assert list(in_step(work(name, 2, seen, size=size) for name, size in [("a", 4), ("b", 6), ("c", 11), ("d", 9)])) == list("ABCD")
+    assert seen == ["a0", "b0", "a1", "b1", "c0", "c1", "d0", "d1"]
+
+
+def test_one_by_itself() -> None:
+    seen: list[str] = []
+    assert finished(work("a", 3, seen)) == "A"
+    assert seen == ["a0", "a1", "a2"]
+    with pytest.raises(ZeroDivisionError):
+        finished(work("b", 2, seen, fault=ZeroDivisionError()))
+
+
+# files
+
+
+def folder(path: Path, number: int) -> list[str]:
+    """So many files, of which every third is none, or no embedding."""
+    paths = [path / f"{place:03}.safetensors" for place in range(number)]
+    for place, each in enumerate(paths):
+        if place % 3 != 2:
+            each.write_bytes(safetensors({"emb_params": made(1, 768, seed=place)}))
+        elif place % 2:
+            each.write_bytes(b"<html>")
+    return list(map(str, paths))
+
+
+def by_itself(path: str) -> Opened | EmbconvError:
+    try:
+        return open_input(path)
+    except EmbconvError as exc:
+        return exc
+
+
+def told(found: Opened | Exception) -> object:
+    return (type(found), str(found)) if isinstance(found, Exception) else found
+
+
+@pytest.mark.parametrize("number", [0, 1, 31, 32, 33, 100])
+def test_each_file_is_what_it_is_by_itself(tmp_path: Path, number: int) -> None:
+    paths = folder(tmp_path, number)
+    found = list(in_step(map(opening, paths)))
+    assert [told(each) for each in found] == [told(by_itself(path)) for path in paths]
+    assert {type(each) for each in found} == ({Opened, UnreadableFile, NotAnEmbedding} if number > 5 else {Opened} if number else set())
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="where Linux shows the open files of a process")
+def test_no_file_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embconv.converters.source.WHOLE_READ", 0)  # so that each lies on the disk until it is closed
+    before = len(os.listdir("/proc/self/fd"))
+    found: Iterator[Opened | Exception] = in_step(map(opening, folder(tmp_path, 40)))
+    next(found)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(found)) == 39
+    assert len(os.listdir("/proc/self/fd")) == before

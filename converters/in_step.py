@@ -32,7 +32,8 @@ def in_step(works: Iterable[Work[Made]]) -> Iterator[Made | Exception]:
         while going := [work for work in going if work not in made]:
             for work in going:
                 _step(work, made)
-        yield from [made.pop(work) for work in group]
+        for work in group:
+            yield made.pop(work)  # an exception leads to what waits for the next one, and may not be held here
 
 
 def _step(work: Work[Made], made: dict[Work[Made], Made | Exception]) -> int:

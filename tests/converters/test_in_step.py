@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +113,27 @@ def test_each_file_is_what_it_is_by_itself(tmp_path: Path, number: int) -> None:
     found = list(in_step(map(opening, paths)))
     assert [told(each) for each in found] == [told(by_itself(path)) for path in paths]
     assert {type(each) for each in found} == ({Opened, UnreadableFile, NotAnEmbedding} if number > 5 else {Opened} if number else set())
+
+
+def test_an_error_that_was_told_is_held_by_nobody(tmp_path: Path) -> None:
+    found = in_step(map(opening, [str(tmp_path / "a.pt"), str(tmp_path / "b.pt")]))
+
+    def told_of() -> weakref.ref[UnreadableFile]:
+        given = next(found)
+        assert isinstance(given, UnreadableFile)
+        try:
+            raise given
+        except UnreadableFile:
+            return weakref.ref(given)
+        finally:
+            del given
+
+    gc.collect()
+    gc.disable()  # as in the processes that convert
+    try:
+        assert [told_of()(), told_of()()] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="where Linux shows the open files of a process")

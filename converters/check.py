@@ -38,8 +38,20 @@ def check(embedding: Embedding, *, base: str | None = None, target: Target | Non
 
     `lengths` gives the Euclidean length of each vector, for callers that have a faster way than `norms`.
     """
-    asked = Asked(base, target, lengths)
+    asked = Asked(base, target, once(lengths))
     return [finding for rule in RULES for finding in rule(embedding, asked)]
+
+
+def once(lengths: Lengths) -> Lengths:
+    """The same, computed once for each tensor."""
+    found: dict[int, Sequence[float]] = {}
+
+    def of(tensor: Tensor) -> Sequence[float]:
+        if id(tensor) not in found:
+            found[id(tensor)] = lengths(tensor)
+        return found[id(tensor)]
+
+    return of
 
 
 def width(embedding: Embedding, asked: Asked = ANYTHING) -> Iterator[Finding]:

@@ -29,17 +29,19 @@ from embconv.converters.sidecars import ENDINGS, hints_beside
 from embconv.converters.source import Source
 
 from .blobs import Blobs
-from .checksums import checksums
+from .checksums import checksums, of_steps, steps
 from .errors import Blocked, RegistryError
 from .ingest import ingest
 from .model import Addition, Arrival, Arrived, Ingested, Origin, Prepared, PreparedEmbedding, Refusal
-from .prepare import file_name, prepare_opened, refusal_of
+from .prepare import examined, file_name, prepared, refusal_of
 from .shelf import Shelf
 from .store import Store, arrive, known_file, refuse
 from .times import now
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+    from .checksums import Steps
 
 CHUNK = 512  # files that reach the disk and the database together
 FEW = 32     # so few files are done before a second process has started
@@ -64,19 +66,19 @@ class Sums:
     """A1111's checksums of many embeddings, computed together; until then their place in the queue stands for each."""
 
     def __init__(self) -> None:
-        self._waiting: list[bytes] = []
+        self._waiting: list[Steps] = []  # half as large as the values, which would all be kept
 
     def later(self, values: list[bytes]) -> list[str]:
-        """For prepare_opened. Large ones do not wait, for there may be many of them."""
+        """For `prepared`. Large ones do not wait, for there may be many of them."""
         if sum(map(len, values)) > LARGE:
             return checksums(values)
         first = len(self._waiting)
-        self._waiting += values
+        self._waiting += map(steps, values)
         return [f"{PLACE}{place}" for place in range(first, len(self._waiting))]
 
     def filled(self, seen: list[Seen]) -> list[Seen]:
         """The same with the checksums in their places."""
-        found = checksums(self._waiting)
+        found = of_steps(self._waiting)
         return [replace(each, prepared=self._with(each.prepared, found)) if each.prepared else each for each in seen]
 
     def _with(self, prepared: Prepared, found: list[str]) -> Prepared:
@@ -203,10 +205,12 @@ def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, t
             digests, triggers = zip(*known, strict=True)
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
         yield 0
-        prepared = prepare_opened(opened, beside=beside, told=told, computed=computed, sums=sums.later)
+        reading = examined(opened, beside=beside, told=told)
         yield 0
-        shelf.put(opened, prepared.sha256)
-        return Seen(path=path, prepared=prepared)
+        found = prepared(opened, reading, computed=computed, sums=sums.later)
+        yield 0
+        shelf.put(opened, found.sha256)
+        return Seen(path=path, prepared=found)
     except RegistryError:
         raise
     except (EmbconvError, RecursionError) as exc:

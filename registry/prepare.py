@@ -16,7 +16,7 @@ from embconv.converters.hashes import Hashes, digest, hashes, sha256_of
 from embconv.converters.limits import HASHED_SOURCE
 from embconv.converters.names import in_unicode, trigger_of
 from embconv.converters.numbers import as_float32, norms
-from embconv.converters.read import Input, examine
+from embconv.converters.read import Input, Reading, examine
 from embconv.converters.source import Source
 
 from .checksums import checksums
@@ -38,21 +38,24 @@ def prepare(source: Input, *, name: str | None = None) -> Prepared:
         return prepare_opened(opened, beside=path if name is None else None)
 
 
-def prepare_opened(
-    source: Source,
-    *,
-    beside: str | None,
-    told: bool = True,
-    computed: Hashes | None = None,
-    sums: Callable[[list[bytes]], list[str]] = checksums,
-) -> Prepared:
-    """`prepare` of an open source, called by its name; `beside` is the path whose sidecars speak for it, if there are any (`told`).
+def prepare_opened(source: Source, *, beside: str | None) -> Prepared:
+    """`prepare` of an open source, called by its name; `beside` is the path whose sidecars speak for it, if there are any."""
+    return prepared(source, examined(source, beside=beside))
 
-    Its hashes are `computed` here where they are not yet, and only once it is known to be an embedding. `sums` gives A1111's
-    checksums for the values of each encoder.
-    """
+
+def examined(source: Source, *, beside: str | None, told: bool = True) -> Reading:
+    """What is in an open source, called by its name; `beside` is the path whose sidecars speak for it, if there are any (`told`)."""
     source.path = beside or (source.name if source.name != UNNAMED else None)  # its stem is a name, and its folder has the sidecars
-    reading = examine(source, sidecars=told and beside is not None)
+    return examine(source, sidecars=told and beside is not None)
+
+
+def prepared(
+    source: Source, reading: Reading, *, computed: Hashes | None = None, sums: Callable[[list[bytes]], list[str]] = checksums
+) -> Prepared:
+    """What is kept of an open source. Its hashes are `computed` here where they are not yet: only of what is an embedding.
+
+    `sums` gives A1111's checksums for the values of each encoder.
+    """
     found = computed or hashes(source)
     return Prepared(
         name=source.name,

@@ -9,7 +9,7 @@ from typing import Self
 
 from embconv.converters.locks import TemporaryFolder
 from embconv.converters.source import Source
-from embconv.converters.staging import flush_together
+from embconv.converters.staging import flush_together, forget_pages, handles_kept
 
 from .blobs import Blobs, failing, trouble
 from .errors import RegistryError
@@ -28,8 +28,10 @@ class Shelf:
 
     def __init__(self, blobs: Blobs, *, together: bool = True) -> None:
         self._blobs, self._few = blobs, FEW if together else sys.maxsize
+        self._kept = handles_kept() if together else 0
         self._folder: TemporaryFolder | None = None
         self._waiting: dict[str, str] = {}
+        self._handles: dict[str, int] = {}  # of some of them, still open
 
     def put(self, source: Source, sha256: str) -> None:
         """Write the bytes of an open source, whose sha256 this is. They are a blob after `publish`."""
@@ -41,14 +43,15 @@ class Shelf:
             if self._folder is None:
                 self._folder = TemporaryFolder(self._blobs.temporary)
             path = os.path.join(self._folder.path, sha256)
-            handle = self._blobs.os.open(path, FLAGS, 0o644)
+            handle = self._handles[sha256] = self._blobs.os.open(path, FLAGS, 0o644)
             try:
                 for start in range(0, source.size, PIECE):
                     view = memoryview(source.read(start, min(PIECE, source.size - start)))
                     while view:
                         view = view[self._blobs.os.write(handle, view) :]
             finally:
-                self._blobs.os.close(handle)
+                if len(self._handles) > self._kept:
+                    self._blobs.os.close(self._handles.pop(sha256))
         self._waiting[sha256] = path
 
     def publish(self) -> dict[str, RegistryError]:
@@ -60,6 +63,7 @@ class Shelf:
         folders = set()
         for sha256, path in self._waiting.items():
             try:
+                self._let_go(sha256, forget=together)
                 if not together:
                     self._flush(path)
                 self._blobs.publish(path, sha256, move=True)
@@ -69,6 +73,14 @@ class Shelf:
         if not (together and flush_together({self._blobs.root})):
             self._flush_names(folders, lost)
         return lost
+
+    def _let_go(self, sha256: str, *, forget: bool) -> None:
+        """Close what is open still; what is on the disk leaves the memory to others."""
+        handle = self._handles.pop(sha256, None)
+        if handle is not None:
+            if forget:
+                forget_pages(handle)
+            self._blobs.os.close(handle)
 
     def _flush(self, path: str) -> None:
         handle = self._blobs.os.open(path, os.O_RDWR)
@@ -88,5 +100,7 @@ class Shelf:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for sha256 in list(self._handles):
+            self._let_go(sha256, forget=False)
         if self._folder is not None:
             self._folder.discard()

@@ -39,6 +39,8 @@ class Spoken(Struct, frozen=True):
 
 def indexed(text: str) -> str:
     """A text as it is indexed: as it stands, then the parts of those of its words that are several in one."""
+    if not text:
+        return ""  # most fields of most embeddings
     plain = normal(text)
     parts = [part for word in WORD.findall(plain) for part in parts_of(word)]
     return f"{plain} {' '.join(parts)}" if parts else plain

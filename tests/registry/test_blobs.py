@@ -208,6 +208,40 @@ def test_a_shelf_brings_many_at_once(blobs: Blobs, home: str, count: int) -> Non
     assert len(left(home)) == count
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="where Linux shows the open files of a process")
+@pytest.mark.parametrize("published", [True, False])
+def test_a_shelf_keeps_few_files_open_and_none_in_the_end(
+    blobs: Blobs, home: str, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    monkeypatch.setattr("embconv.registry.shelf.handles_kept", lambda: 3)
+    before = len(os.listdir("/proc/self/fd"))
+    with Shelf(blobs) as shelf:
+        for number in range(10):
+            with Source(b"file %d" % number) as source:
+                shelf.put(source, hashlib.sha256(b"file %d" % number).hexdigest())
+        assert len(os.listdir("/proc/self/fd")) == before + 3 + 1  # and the folder in which they wait
+        if published:
+            assert shelf.publish() == {}
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(left(home)) == (10 if published else 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="where a system can be told")
+@pytest.mark.parametrize(("count", "forgotten"), [(4, 0), (5, 5)])
+def test_what_was_flushed_together_leaves_the_memory_to_others(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch, count: int, forgotten: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("embconv.registry.shelf.flush_together", lambda folders: True)
+    monkeypatch.setattr(os, "posix_fadvise", lambda handle, start, length, advice: asked.append(advice))
+    with Shelf(blobs) as shelf:
+        for number in range(count):
+            with Source(b"file %d" % number) as source:
+                shelf.put(source, hashlib.sha256(b"file %d" % number).hexdigest())
+        assert shelf.publish() == {}
+    assert asked == [os.POSIX_FADV_DONTNEED] * forgotten
+
+
 def test_a_shelf_says_which_were_lost(home: str) -> None:
     blobs = Blobs(home, system=System(replace=errno.EIO))
     sha256 = hashlib.sha256(b"x").hexdigest()

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from _measure import installed, table, workplace
-from converter import FILES, MAKE, VECTORS, WIDTH
+from converter import FILES, MAKE, VECTORS, WIDTH, at_rest
 
 BAR = 0.5
 ROUNDS = 5
@@ -24,7 +24,8 @@ Row = tuple[str, str, str, str, bool]
 
 
 def timed(command: list[str | Path], environment: dict[str, str] | None = None) -> float:
-    """Wall time of one run."""
+    """Wall time of one run, begun when the disk has what was written before: each would flush that too."""
+    at_rest()
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - start

@@ -24,7 +24,7 @@ Row = tuple[str, str, str, str, bool]
 
 
 def timed(command: list[str | Path], environment: dict[str, str] | None = None) -> float:
-    """Wall time of one run, begun when the disk has what was written before: each would flush that too."""
+    """Wall time of one run, begun when the disk has what was written before, for the flush of this one would bring that there too."""
     at_rest()
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)

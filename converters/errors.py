@@ -45,6 +45,12 @@ def _again(kind: type[EmbconvError], arguments: tuple[Any, ...], facts: dict[str
     return error
 
 
+def bare(error: EmbconvError) -> EmbconvError:
+    """The error without the way it came, which leads to all that was at work there and would hold it as long as the error is held."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 class FileError(EmbconvError):
     """Something about the input file, named by `name`."""
 

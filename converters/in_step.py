@@ -5,35 +5,49 @@ What a step runs stays warm in the processor from one file to the next, so that 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from .limits import MIB
 
 Made = TypeVar("Made")
-Work = Generator[int, None, Made]  # it stops after each step but the last, and says then how many bytes it has begun to hold
+Work = Generator[int, None, Made]  # it stops after each step but the last, and says how many bytes that may have put into memory
 
-FILES, BYTES = 32, 1 * MIB  # that are in step: so many files, or fewer that are so large
+FILES, BYTES = 32, 1 * MIB  # that are in step: so many files, or fewer that have put so much into memory
 
 
 def in_step(works: Iterable[Work[Made]]) -> Iterator[Made | Exception]:
-    """What comes of each, in their order, or what it raises, which touches no other."""
+    """What comes of each, in their order, or what it raises, which touches no other.
+
+    Where a step of some takes much memory, the others wait with it until those have ended.
+    """
     left = iter(works)
-    while True:
-        group: list[Work[Made]] = []
+    while group := list(islice(left, FILES)):
         made: dict[Work[Made], Made | Exception] = {}
-        held = 0
-        while len(group) < FILES and held < BYTES and (work := next(left, None)) is not None:
-            group.append(work)
+        waiting = [group]  # the last is the furthest
+        while waiting:
+            group = waiting.pop()
+            done = _together(group, made)
+            if done < len(group):
+                waiting.append(group[done:])
+                group = group[:done]
+            if all(work in made for work in group):
+                for work in group:
+                    yield made.pop(work)  # an exception leads to what waits for the next one, and may not be held here
+            else:
+                waiting.append(group)
+
+
+def _together(group: Sequence[Work[Made]], made: dict[Work[Made], Made | Exception]) -> int:
+    """The next step of each that has not ended, or of those at the front that fill the memory; how many."""
+    held = 0
+    for place, work in enumerate(group):
+        if held >= BYTES:
+            return place
+        if work not in made:
             held += _step(work, made)
-        if not group:
-            return
-        going = group
-        while going := [work for work in going if work not in made]:
-            for work in going:
-                _step(work, made)
-        for work in group:
-            yield made.pop(work)  # an exception leads to what waits for the next one, and may not be held here
+    return len(group)
 
 
 def _step(work: Work[Made], made: dict[Work[Made], Made | Exception]) -> int:

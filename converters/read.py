@@ -75,6 +75,11 @@ def examine(source: Source, *, sidecars: bool = True) -> Reading:
     return Reading(name=source.name, path=source.path, outline=contents.outline, layout=layout, embeddings=embeddings)
 
 
+def memory(reading: Reading) -> int:
+    """How many bytes its vectors take."""
+    return sum(len(t.data) for e in reading.embeddings for vectors in (e.vectors, e.output_vectors) for t in vectors.values())
+
+
 def complete(embedding: Embedding, contents: Contents, source: Source, beside: tuple[Hint, ...], several: bool) -> Embedding:
     """An embedding with what lies outside its layout: the file's name, the header's and the sidecars' claims."""
     own = restore(embedding)

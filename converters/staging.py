@@ -1,4 +1,4 @@
-"""Many files brought to the disk together: written and proven one by one, flushed once, then given their names.
+"""Many files brought to the disk together: written and proven some at a time, flushed once, then given their names.
 
 Those that have to have a name before lie in a hidden folder beside their targets, which is locked while its writer lives, so
 that what a killed one left can be told and swept away.
@@ -15,7 +15,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import CannotWrite, EmbconvError, TargetExists
+from .errors import CannotWrite, EmbconvError, TargetExists, bare
 from .in_step import BYTES, FILES
 from .paths import folder_of
 from .write import (
@@ -45,6 +45,7 @@ class Staging:
         self._size = 0  # bytes of those
         self._lost: dict[str | None, EmbconvError] = {}
         self._waiting: dict[str, tuple[str, bool]] = {}
+        self._unproven: dict[str, int] = {}
         self._unnamed: dict[str, int] = {}
         self._begun: dict[str, TemporaryFolder] = {}
         self._folders: set[str] = set()
@@ -59,7 +60,8 @@ class Staging:
             raise error
 
     def put_soon(self, written: Written, path: str, overwrite: bool) -> None:
-        """`put` in step with others, which takes less time; what could not be is told by `publish`."""
+        """`put` in step with others, which takes less time; what could not be is told by `publish`, and its path is not put again."""
+        assert self._flushing is None, "what is put after the flush began would not be flushed"
         if any(path in places for places in (self._wanted, self._waiting, self._unnamed, self._lost)):
             raise TargetExists(path)
         folder = folder_of(path)
@@ -76,38 +78,42 @@ class Staging:
         wanted, self._wanted, self._size = self._wanted, {}, 0
         for path, (written, overwrite) in wanted.items():
             self._attempt(self._write, path, written, overwrite)
-        for path in [path for path in wanted if path in self._unnamed]:
+        for path in list(self._unproven):
             self._attempt(self._prove, path, wanted[path][0])
 
     def _attempt(self, work: Callable[..., None], path: str, *given: object) -> None:
-        """What goes wrong is told by `publish`."""
+        """What goes wrong is told by `publish`, and touches no other."""
         try:
             work(path, *given)
         except EmbconvError as exc:
-            self._lost[path] = exc
+            self._lost[path] = bare(exc)
+        except (OSError, RecursionError, UnicodeError) as exc:
+            self._lost[path] = CannotWrite(path, getattr(exc, "strerror", None) or str(exc))
 
     def _write(self, path: str, written: Written, overwrite: bool) -> None:
         """Write it; where it needs a name, prove it too."""
         folder = folder_of(path)
-        handle = None if overwrite or len(self._unnamed) >= handles_kept() else write_unnamed(written, path, folder)
+        handle = None if overwrite or len(self._unnamed) + len(self._unproven) >= handles_kept() else write_unnamed(written, path, folder)
         if handle is not None:
-            self._unnamed[path] = handle
+            self._unproven[path] = handle
             return
         temporary = self.temporary(folder)
         try:
             stage(written, temporary, path, overwrite=overwrite)
-        except EmbconvError:
+        except BaseException:
             discard(temporary)
             raise
         self._waiting[path] = (temporary, overwrite)
 
     def _prove(self, path: str, written: Written) -> None:
         """Prove what has no name; what is not equal is thrown away at once, for the disk may be full."""
+        handle = self._unproven.pop(path)
         try:
-            prove_unnamed(written, self._unnamed[path], path)
-        except EmbconvError:
-            os.close(self._unnamed.pop(path))
+            prove_unnamed(written, handle, path)
+        except BaseException:
+            os.close(handle)
             raise
+        self._unnamed[path] = handle
 
     def _reach(self, folder: str) -> None:
         self._folders.add(folder)
@@ -158,7 +164,7 @@ class Staging:
             except OSError as exc:
                 lost[path] = CannotWrite(path, exc.strerror or str(exc))
             except EmbconvError as exc:
-                lost[path] = exc
+                lost[path] = bare(exc)
             finally:
                 os.close(handle)
         for path, (temporary, overwrite) in self._waiting.items():
@@ -167,7 +173,7 @@ class Staging:
                     flush(temporary, path)
                 publish(temporary, path, overwrite=overwrite)
             except EmbconvError as exc:
-                lost[path] = exc
+                lost[path] = bare(exc)
         return lost
 
     def settle(self, later: Staging | None = None) -> None:
@@ -188,9 +194,10 @@ class Staging:
 
     def discard(self) -> None:
         """Let go of what has no name of its own; what has one keeps it."""
-        for handle in self._unnamed.values():
-            os.close(handle)
-        self._unnamed.clear()
+        for handles in (self._unproven, self._unnamed):
+            for handle in handles.values():
+                os.close(handle)
+            handles.clear()
         for begun in self._begun.values():
             begun.discard()
         self._begun.clear()

@@ -25,6 +25,7 @@ from embconv.converters.in_step import Work, in_step
 from embconv.converters.limits import WHOLE_READ
 from embconv.converters.paths import suffix_of
 from embconv.converters.processes import spread
+from embconv.converters.read import memory
 from embconv.converters.sidecars import ENDINGS, hints_beside
 from embconv.converters.source import Source
 
@@ -206,7 +207,7 @@ def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, t
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
         yield 0
         reading = examined(opened, beside=beside, told=told)
-        yield 0
+        yield memory(reading)
         found = prepared(opened, reading, computed=computed, sums=sums.later)
         yield 0
         shelf.put(opened, found.sha256)
@@ -214,10 +215,14 @@ def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, t
     except RegistryError:
         raise
     except (EmbconvError, RecursionError) as exc:
-        if isinstance(exc, NotAnEmbedding) and suffix_of(path).lower() in PICTURES:
-            return Seen(path=path)
-        error = exc if isinstance(exc, EmbconvError) else EmbconvError(f"{quoted(opened.name)} is nested too deeply.")
-        return Seen(path=path, refusal=refusal_of(opened, error), error=failure(path, error).error)
+        return refused(path, opened, exc if isinstance(exc, EmbconvError) else EmbconvError(f"{quoted(opened.name)} is nested too deeply."))
+
+
+def refused(path: str, opened: Source, exc: EmbconvError) -> Seen:
+    """What is no embedding; a picture without one is just a picture."""
+    if isinstance(exc, NotAnEmbedding) and suffix_of(path).lower() in PICTURES:
+        return Seen(path=path)
+    return Seen(path=path, refusal=refusal_of(opened, exc), error=failure(path, exc).error)
 
 
 def failed(seen: Seen, exc: EmbconvError) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from types import TracebackType
@@ -28,7 +29,7 @@ class Shelf:
 
     def __init__(self, blobs: Blobs, *, together: bool = True) -> None:
         self._blobs, self._few = blobs, FEW if together else sys.maxsize
-        self._kept = handles_kept() if together else 0
+        self._kept = handles_kept() if together and hasattr(os, "posix_fadvise") else 0
         self._folder: TemporaryFolder | None = None
         self._waiting: dict[str, str] = {}
         self._handles: dict[str, int] = {}  # of some of them, still open
@@ -49,9 +50,11 @@ class Shelf:
                     view = memoryview(source.read(start, min(PIECE, source.size - start)))
                     while view:
                         view = view[self._blobs.os.write(handle, view) :]
-            finally:
-                if len(self._handles) > self._kept:
-                    self._blobs.os.close(self._handles.pop(sha256))
+            except BaseException:
+                self._let_go(sha256, forget=False)
+                raise
+            if len(self._handles) > self._kept:
+                self._let_go(sha256, forget=False)
         self._waiting[sha256] = path
 
     def publish(self) -> dict[str, RegistryError]:
@@ -101,6 +104,7 @@ class Shelf:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for sha256 in list(self._handles):
-            self._let_go(sha256, forget=False)
+            with contextlib.suppress(OSError):
+                self._let_go(sha256, forget=False)
         if self._folder is not None:
             self._folder.discard()

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import errno
+import gc
+import io
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from embconv.converters import write as writing
 from embconv.converters.bulk import CHUNK, FEW, chunked, convert_units, counts
 from embconv.converters.convert import Options, Outcome
+from embconv.converters.errors import EmbconvError, NotEqual
 from embconv.converters.folders import CANDIDATES, PICTURES, Unit, find, first_half, meeting
 from embconv.converters.hashes import digest
 from embconv.converters.read import load
+from embconv.converters.source import Source
+from embconv.converters.staging import Staging
 from embconv.converters.targets import target
-from examples import EXAMPLES, OTHERS, a1111_dict, made, png, safetensors, torch_file
+from embconv.converters.write import Written
+from examples import EXAMPLES, OTHERS, a1111_dict, made, png, records, safetensors, torch_file
 
 STYLE = torch_file(a1111_dict(made(2, 768)))
 OTHER = torch_file(a1111_dict(made(2, 768, seed=1)))
@@ -413,6 +422,95 @@ def links(folder: Path, number: int, *sources: bytes) -> Path:
     for i in range(len(sources), number):
         os.link(folder / f"{i % len(sources):05}.pt", folder / f"{i:05}.pt")
     return folder
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_among_many_each_comes_to_what_it_comes_to_by_itself(tmp_path: Path, dry_run: bool) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for place in range(100):
+        data = (STYLE, OTHER, BROKEN, THIRD, NOT_FINITE, b"<html>", safetensors({"<a>": made(1, 768), "<b>": made(2, 768)}))[place % 7]
+        (folder / f"style-{place:03}.pt").write_bytes(data)
+        if place % 11 == 0:  # at one target
+            (folder / f"style-{place:03}.bin").write_bytes((OTHER, STYLE)[place % 2])
+        if place % 13 == 0:
+            (folder / f"half-{place:03}-clip_l.safetensors").write_bytes(safetensors({"<cat>": made(2, 768, seed=place)}))
+            (folder / f"half-{place:03}-clip_g.safetensors").write_bytes(safetensors({"<cat>": made(2, 1280, seed=place)}))
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
+
+    def told(outcomes: list[Outcome]) -> list[object]:
+        return [(o.path, o.status, Path(o.written or "").name, o.digest, o.hashes, o.error and o.error.code) for o in outcomes]
+
+    found = run(folder, out=tmp_path / "together", dry_run=dry_run)
+    units = find(str(folder), suffix=".safetensors", recursive=True, out=str(tmp_path / "alone")).units
+    alone = [told(convert_units([unit], Options(dry_run=dry_run), done=lambda _: None, workers=1)) for unit in units]
+    assert told(found) == [each for outcomes in alone for each in outcomes]
+    assert len({outcome.status for outcome in found}) >= 3
+    if not dry_run:
+        assert files_in(tmp_path / "together") == files_in(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("unnamed", [0, writing.UNNAMED])
+@pytest.mark.parametrize("fault", [NotEqual("", "the digests differ"), OSError(errno.EIO, "I/O error"), RecursionError("too deep")])
+def test_one_that_is_not_proven_fails_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, unnamed: int) -> None:
+    tree(tmp_path / "in", **{f"style-{place:02}_dot_pt": STYLE for place in range(40)})
+    monkeypatch.setattr(writing, "UNNAMED", unnamed)
+    real = writing.prove
+
+    def prove(written: Written, back: str | bytes, name: str) -> None:
+        if name.endswith("style-05.safetensors"):
+            raise fault
+        real(written, back, name)
+
+    monkeypatch.setattr(writing, "prove", prove)
+    statuses = said(run(tmp_path / "in", out=tmp_path / "out"))
+    assert statuses == {f"style-{place:02}.pt": "failed" if place == 5 else "converted" for place in range(40)}
+    assert files_in(tmp_path / "out") == [f"style-{place:02}.safetensors" for place in range(40) if place != 5]
+
+
+def test_what_failed_is_held_by_nobody_where_no_garbage_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, **{f"style-{place:02}_dot_pt": (STYLE, BROKEN)[place % 5 == 0] for place in range(40)})
+    real = writing.prove
+
+    def prove(written: Written, back: str | bytes, name: str) -> None:
+        if name.endswith("7.safetensors"):
+            raise NotEqual(name, "the digests differ")
+        real(written, back, name)
+
+    monkeypatch.setattr(writing, "prove", prove)
+    kinds = (Written, Staging, EmbconvError, Source)
+    gc.collect()
+    before = sum(issubclass(type(each), kinds) for each in gc.get_objects())
+    gc.disable()
+    try:
+        found = run(tmp_path, out=tmp_path / "out")
+        assert sum(issubclass(type(each), kinds) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
+    assert counts(found) == {"converted": 28, "refused": 8, "failed": 4}
+
+
+def test_small_files_that_hold_much_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
+    large = zipped_small(a1111_dict(torch.zeros(5000, 768)))
+    assert len(large) < 100_000
+    tree(tmp_path, **{f"style-{place:02}_dot_pt": large for place in range(32)})
+    tracemalloc.start()
+    try:
+        found = run(tmp_path, out=tmp_path / "out")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert counts(found) == {"converted": 32}
+    assert peak < 120 << 20  # each has 15 MB, of which a few copies are needed
+
+
+def zipped_small(root: object) -> bytes:
+    """A torch archive whose entries are deflated."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in records(torch_file(root)).items():
+            archive.writestr(f"archive/{name}", data)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(("number", "used"), [(20, 0), (100, 2), (400, 2)])

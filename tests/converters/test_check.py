@@ -10,6 +10,7 @@ from embconv.converters.check import RULES, check
 from embconv.converters.encoders import ENCODERS
 from embconv.converters.inspect import inspect
 from embconv.converters.model import SIZES, Embedding, Finding, Hint, Names, Tensor, Training
+from embconv.converters.numbers import norms
 from embconv.converters.read import load
 from embconv.converters.targets import target
 from embconv.converters.words import ORDINARY
@@ -228,3 +229,14 @@ def test_every_dtype_is_looked_at() -> None:
 def test_ordinary_words_are_lower_case_and_no_encoder_lacks_a_room() -> None:
     assert [word for word in ORDINARY if word != word.lower() or not word.isalpha()] == []
     assert all(encoder.slots > 2 for encoder in ENCODERS.values())
+
+
+def test_the_lengths_of_vectors_are_measured_once() -> None:
+    measured: list[tuple[int, ...]] = []
+
+    def lengths(tensor: Tensor) -> list[float]:
+        measured.append(tensor.shape)
+        return list(norms(tensor))
+
+    assert check(XL, lengths=lengths) == check(XL)
+    assert sorted(measured) == [(2, 768), (2, 1280)]

@@ -74,6 +74,25 @@ def test_of_large_ones_fewer_are_in_step(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == ["a0", "b0", "a1", "b1", "c0", "c1", "d0", "d1"]
 
 
+def growing(name: str, held: list[int], seen: list[str]) -> Work[str]:
+    """One step for each number, which says that it has put so much into memory; then another."""
+    for step, size in enumerate(held):
+        seen.append(f"{name}{step}")
+        yield size
+    seen.append(f"{name}{len(held)}")
+    return name.upper()
+
+
+def test_where_a_later_step_takes_much_the_others_wait_until_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BYTES", 10)
+    seen: list[str] = []
+    found = in_step(growing(name, [1, size], seen) for name, size in [("a", 1), ("b", 12), ("c", 9), ("d", 1), ("e", 1)])
+    assert next(found) == "A"
+    assert seen == ["a0", "b0", "c0", "d0", "e0", "a1", "b1", "a2", "b2"]
+    assert list(found) == list("BCDE")
+    assert seen[9:] == ["c1", "d1", "c2", "d2", "e1", "e2"]
+
+
 def test_one_by_itself() -> None:
     seen: list[str] = []
     assert finished(work("a", 3, seen)) == "A"

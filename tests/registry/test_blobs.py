@@ -242,6 +242,41 @@ def test_what_was_flushed_together_leaves_the_memory_to_others(
     assert asked == [os.POSIX_FADV_DONTNEED] * forgotten
 
 
+class ClosesBadly(System):
+    """A disk over its quota, as network file systems tell it: at the write, and again when the file is closed."""
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+        if "write" in self.failing:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+def test_a_file_that_is_neither_written_nor_closed_well_ends_no_other(home: str) -> None:
+    system = ClosesBadly(write=errno.EDQUOT)
+    blobs = Blobs(home, system=system)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with Shelf(blobs) as shelf:
+        with Source(b"x") as source, pytest.raises(StorageFull):
+            shelf.put(source, hashlib.sha256(b"x").hexdigest())
+        system.failing.clear()
+        with Source(DATA) as source:
+            shelf.put(source, SHA)
+        assert shelf.publish() == {}
+    assert list(blobs.all()) == [SHA]
+    assert left(home) == [blobs.path(SHA)]
+    assert os.listdir(blobs.temporary) == []
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_cannot_be_closed_in_the_end_leaves_no_temporary_folder(home: str) -> None:
+    system = ClosesBadly()
+    blobs = Blobs(home, system=system)
+    with Shelf(blobs) as shelf, Source(DATA) as source:
+        shelf.put(source, SHA)
+        system.failing["write"] = errno.EDQUOT
+    assert os.listdir(blobs.temporary) == []
+
+
 def test_a_shelf_says_which_were_lost(home: str) -> None:
     blobs = Blobs(home, system=System(replace=errno.EIO))
     sha256 = hashlib.sha256(b"x").hexdigest()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import struct
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import msgspec
 import pytest
 import stored
+import torch
 
-from embconv.converters import Tensor, digest, load
+from embconv.converters import EmbconvError, Tensor, digest, load
 from embconv.converters.containers.safetensors import write
 from embconv.converters.hashes import a1111_checksum
+from embconv.converters.source import Source
 from embconv.registry.blobs import Blobs
 from embconv.registry.errors import StorageFull
 from embconv.registry.ingest import ingest, sweep, take_away
@@ -24,6 +29,7 @@ from embconv.registry.many import LARGE, ingest_many
 from embconv.registry.model import Addition, Entry, Origin
 from embconv.registry.store import Store, counts, document, file_of, matches, refusals, resolve
 from embconv.registry.verify import verify
+from examples import a1111_dict, records, torch_file
 
 
 @pytest.fixture
@@ -230,3 +236,32 @@ def test_what_stands_beside_a_file_speaks_for_it_also_where_the_folder_may_not_b
             ingest_many(store, Blobs(store.home), [os.fspath(tmp_path / "zq.pt")], done=lambda _: None)
             entry = msgspec.json.decode(document(store.read, resolve(store.read, "zq")), type=Entry)
             assert [(origin.source, origin.claims.get("trigger")) for origin in entry.origins] == [("sidecar", "told")]
+
+
+def test_what_was_refused_is_held_by_nobody_where_no_garbage_is_collected(folder: Path, store: Store, blobs: Blobs) -> None:
+    gc.collect()
+    before = sum(issubclass(type(each), (Source, EmbconvError)) for each in gc.get_objects())
+    gc.disable()
+    try:
+        found = ingest_many(store, blobs, paths(folder), done=lambda addition: None, workers=1)
+        assert sum(issubclass(type(each), (Source, EmbconvError)) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
+    assert sum(addition.status == "refused" for addition in found) == 4
+
+
+def test_small_files_that_hold_much_are_not_all_in_memory_at_once(tmp_path: Path, store: Store, blobs: Blobs) -> None:
+    for place in range(32):
+        with zipfile.ZipFile(tmp_path / f"{place:02}.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in records(torch_file(a1111_dict(torch.zeros(5000, 768), name=str(place)))).items():
+                archive.writestr(f"archive/{name}", data)
+    files = sorted(map(os.fspath, tmp_path.glob("*.pt")))
+    assert sum(map(os.path.getsize, files)) < 3 << 20
+    tracemalloc.start()
+    try:
+        found = ingest_many(store, blobs, files, done=lambda addition: None, workers=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {addition.status for addition in found} == {"added", "known"}
+    assert peak < 150 << 20  # each has 15 MB, of which a few copies are needed

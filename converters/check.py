@@ -160,7 +160,7 @@ def bad_rows(tensor: Tensor) -> list[int]:
 
 def listed(places: list[int]) -> str:
     """`vector 1`, `vectors 1, 2, 3`; people count from one."""
-    shown = ", ".join(str(place + 1) for place in places[:8]) + (", ..." if len(places) > 8 else "")
+    shown = ", ".join(str(place + 1) for place in places[:8]) + (f" and {len(places) - 8:,} more" if len(places) > 8 else "")
     return f"vector{'' if len(places) == 1 else 's'} {shown}"
 
 

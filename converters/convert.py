@@ -20,7 +20,7 @@ from .limits import HASHED_SOURCE
 from .model import Embedding, SourceFile
 from .names import LAYOUT_KEYS, safe_stem, trigger_of
 from .paths import stem_of, suffix_of, with_stem
-from .read import Input, Reading, called, choose, examine, memory
+from .read import Input, Reading, called, choose, examine, nbytes
 from .source import Source
 from .targets import Plan, Target, default_plans, keeping, plan_for, planned, plans_with_outputs, refusal
 from .write import CONTAINERS, Written, encode, write
@@ -106,7 +106,7 @@ def opening(source: Input, *, sidecars: bool = True) -> Work[Opened]:
     with Source(source) as file:
         yield file.size
         reading = examine(file, sidecars=sidecars)
-        yield memory(reading)
+        yield nbytes(reading)
         found = hashes(file) if file.size <= HASHED_SOURCE else None
         origin = SourceFile(
             name=file.name,

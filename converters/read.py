@@ -75,7 +75,7 @@ def examine(source: Source, *, sidecars: bool = True) -> Reading:
     return Reading(name=source.name, path=source.path, outline=contents.outline, layout=layout, embeddings=embeddings)
 
 
-def memory(reading: Reading) -> int:
+def nbytes(reading: Reading) -> int:
     """How many bytes its vectors take."""
     return sum(len(t.data) for e in reading.embeddings for vectors in (e.vectors, e.output_vectors) for t in vectors.values())
 

@@ -25,7 +25,7 @@ from embconv.converters.in_step import Work, in_step
 from embconv.converters.limits import WHOLE_READ
 from embconv.converters.paths import suffix_of
 from embconv.converters.processes import spread
-from embconv.converters.read import memory
+from embconv.converters.read import nbytes
 from embconv.converters.sidecars import ENDINGS, hints_beside
 from embconv.converters.source import Source
 
@@ -207,7 +207,7 @@ def take(path: str, opened: Source, store: Store, shelf: Shelf, sums: Sums, *, t
             return Seen(path=path, known=Addition(path=path, status="known", digests=digests, triggers=triggers, sha256=computed.sha256))
         yield 0
         reading = examined(opened, beside=beside, told=told)
-        yield memory(reading)
+        yield nbytes(reading)
         found = prepared(opened, reading, computed=computed, sums=sums.later)
         yield 0
         shelf.put(opened, found.sha256)

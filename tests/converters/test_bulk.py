@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import io
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from hostile import zipped
 
 from embconv.converters import write as writing
 from embconv.converters.bulk import CHUNK, FEW, chunked, convert_units, counts
@@ -491,7 +491,8 @@ def test_what_failed_is_held_by_nobody_where_no_garbage_is_collected(tmp_path: P
 
 
 def test_small_files_that_hold_much_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
-    large = zipped_small(a1111_dict(torch.zeros(5000, 768)))
+    entries = records(torch_file(a1111_dict(torch.zeros(5000, 768))))
+    large = zipped([(f"archive/{name}", data) for name, data in entries.items()], zipfile.ZIP_DEFLATED)
     assert len(large) < 100_000
     tree(tmp_path, **{f"style-{place:02}_dot_pt": large for place in range(32)})
     tracemalloc.start()
@@ -502,15 +503,6 @@ def test_small_files_that_hold_much_are_not_all_in_memory_at_once(tmp_path: Path
         tracemalloc.stop()
     assert counts(found) == {"converted": 32}
     assert peak < 120 << 20  # each has 15 MB, of which a few copies are needed
-
-
-def zipped_small(root: object) -> bytes:
-    """A torch archive whose entries are deflated."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in records(torch_file(root)).items():
-            archive.writestr(f"archive/{name}", data)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize(("number", "used"), [(20, 0), (100, 2), (400, 2)])

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 import stored
 import torch
+from hostile import zipped
 
 from embconv.converters import EmbconvError, Tensor, digest, load
 from embconv.converters.containers.safetensors import write
@@ -252,9 +253,9 @@ def test_what_was_refused_is_held_by_nobody_where_no_garbage_is_collected(folder
 
 def test_small_files_that_hold_much_are_not_all_in_memory_at_once(tmp_path: Path, store: Store, blobs: Blobs) -> None:
     for place in range(32):
-        with zipfile.ZipFile(tmp_path / f"{place:02}.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in records(torch_file(a1111_dict(torch.zeros(5000, 768), name=str(place)))).items():
-                archive.writestr(f"archive/{name}", data)
+        entries = records(torch_file(a1111_dict(torch.zeros(5000, 768), name=str(place))))
+        deflated = zipped([(f"archive/{name}", data) for name, data in entries.items()], zipfile.ZIP_DEFLATED)
+        (tmp_path / f"{place:02}.pt").write_bytes(deflated)
     files = sorted(map(os.fspath, tmp_path.glob("*.pt")))
     assert sum(map(os.path.getsize, files)) < 3 << 20
     tracemalloc.start()
